@@ -170,6 +170,7 @@ class Vault:
         Raises at a value what `decrypt` raises.
         """
         customers_key: AESGCM | None = None
+        name = str(row)
         for purpose, encrypted in values:
             if encrypted == ERASED_VALUE:
                 raise Erased
@@ -186,7 +187,7 @@ class Vault:
             if is_v1:
                 yield unwrap(key, raw, bound_to(owner)).decode()
             else:
-                yield unwrap(key, raw[_KEY_ID_BYTES:], _bound_to(owner, purpose, row)).decode()
+                yield unwrap(key, raw[_KEY_ID_BYTES:], _bound_to(owner, purpose, name)).decode()
 
     def salt(self, owner: int, encrypted: str) -> bytes | None:
         """Return the 32 bytes by which a commitment to the text of an encrypted value hides it; none for version 1.

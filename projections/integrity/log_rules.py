@@ -53,12 +53,13 @@ def hash_chain(log: SessionLog) -> Iterator[Violation]:
     for row, event in zip(log.rows, log.recorded, strict=True):
         metadata = row["metadata"] and msgspec.json.decode(row["metadata"])
         digest = event_digest(session_id, event.version, event.topic, event.state, metadata)
-        if bytes(row["previous_hash"]) != previous:
+        before, own = row["previous_hash"], row["hash"]
+        if before != previous:
             detail = f"version {event.version} does not carry the hash of the one before"
             yield log.violation("hash chain", detail)
-        if bytes(row["hash"]) != chained_hash(bytes(row["previous_hash"]), digest):
+        if own != chained_hash(before, digest):
             yield log.violation("hash chain", f"version {event.version} was altered after it was written")
-        previous = bytes(row["hash"])
+        previous = own
 
 
 def positions(connection: Connection[Any], origin: int, after: int) -> Iterator[Violation]:

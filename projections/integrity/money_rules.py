@@ -96,8 +96,9 @@ def paid_once(log: SessionLog) -> Iterator[Violation]:
         yield log.violation("receipts", "one receipt is credited more than once")
 
 
-def balances(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
+def balances(log: SessionLog) -> Iterator[Violation]:
     """What was received is an order's, or on its way to one, or going back: to the cent."""
+    session = log.folded
     received = sum(event.state["amount_cents"] for event in log.recorded if event.topic in _RECEIVES)
     kept = session.totals.total_cents if session.status in (Status.PAID, Status.ORDER_CREATED) else 0
     of_order = sum(refund.amount_cents for refund in session.order_refunds if not refund.unasked)

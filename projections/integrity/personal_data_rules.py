@@ -7,13 +7,12 @@ from typing import Any
 
 from psycopg import Connection
 
-from ledger.session.session import PaymentSession
 from ledger.store.customer_keys import Erased
 from ledger.store.key_ring import WrongKey
 from ledger.store.vault import DELIVERY, LINE, METADATA, PHONE, REFERENCE, Vault
 from projections.integrity import prompt_rules
 from projections.integrity.session_log import SessionLog
-from projections.integrity.violations import PromptWindow, Tally, Violation, stream
+from projections.integrity.violations import Tally, Violation, stream
 
 # Encrypted values and hashes are long runs of letters and digits, so a number counts only if it stands by itself.
 _SHAPE = bytes(
@@ -42,11 +41,9 @@ TABLES_WITHOUT_PERSONS = (
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL AS there"
 
 
-def decryptable(
-    log: SessionLog, session: PaymentSession, prompts: list[PromptWindow], vault: Vault, tally: Tally
-) -> Iterator[Violation]:
+def decryptable(log: SessionLog, vault: Vault, tally: Tally) -> Iterator[Violation]:
     """The encrypted values of a session can be decrypted, unless it was erased; note its prompts by their phones."""
-    opened = 0
+    session, prompts, opened = log.folded, log.prompts, 0
     try:
         sealed = [
             (PHONE, session.phone_sealed),

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from ledger.session.session import PaymentSession
 from ledger.session.status_row import status_row
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.cases import TABLE as CASES
@@ -45,9 +44,9 @@ WHERE origin = %(origin)s AND position > %(after)s AND topic = ANY(%(topics)s)
 """  # noqa: S608 - made of names of our own
 
 
-def status_row_is_fold(log: SessionLog, session: PaymentSession) -> Iterator[Violation]:
+def status_row_is_fold(log: SessionLog) -> Iterator[Violation]:
     """The status row equals a fold of its events, column for column."""
-    stored, expected = log.status_row, status_row(session)
+    stored, expected = log.status_row, status_row(log.folded)
     if stored is None:
         yield log.violation("rows", "it has events and no row in payment_sessions")
     elif stored != expected:

@@ -2,7 +2,7 @@
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from operator import itemgetter
@@ -23,12 +23,14 @@ MAX_BYTES_IN_MEMORY = 256 * 1024
 _ON_A_PHONE = struct.Struct(">8sqqhqhq")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
-_CLOSES_AN_ATTEMPT = (
-    events.PaymentRefused,
-    events.AttemptFailed,
-    events.Failed,
-    events.Paid,
-    events.SurplusReceived,
+_CLOSES_AN_ATTEMPT = frozenset(
+    {
+        events.PaymentRefused.TOPIC,
+        events.AttemptFailed.TOPIC,
+        events.Failed.TOPIC,
+        events.Paid.TOPIC,
+        events.SurplusReceived.TOPIC,
+    }
 )
 
 
@@ -36,24 +38,23 @@ def prompts_of(log: SessionLog, prompt_seconds: int) -> list[PromptWindow]:
     """Return when the prompts of a folded session were live, each for `prompt_seconds` at most."""
     lasts = timedelta(seconds=prompt_seconds) - CLOCKS_MAY_DIFFER
     live: dict[int, PromptWindow] = {}
-    for event, row in zip(log.events, log.rows, strict=True):
-        if isinstance(event, events.PaymentRequested):
+    for event, row, recorded in zip(log.events, log.rows, log.recorded, strict=True):
+        topic, state = recorded.topic, recorded.state
+        if topic == events.PaymentRequested.TOPIC:
             began, written = event.timestamp, (row["origin"], row["position"])
-            live[event.attempt] = PromptWindow(began, began + lasts, event.phone_sealed, written)
-        elif isinstance(event, events.SurplusReceived) and not event.answers_attempt:
-            continue
-        elif isinstance(event, _CLOSES_AN_ATTEMPT) and event.attempt in live:
-            prompt, closed = live[event.attempt], (row["origin"], row["position"])
-            ended = min(prompt.ended, event.timestamp - CLOCKS_MAY_DIFFER)
-            live[event.attempt] = PromptWindow(
-                prompt.began, ended, prompt.phone_sealed, prompt.requested, closed
-            )
+            live[state["attempt"]] = PromptWindow(began, began + lasts, state["phone_sealed"], written)
+        elif topic in _CLOSES_AN_ATTEMPT and state.get("answers_attempt", True):
+            prompt = live.get(state["attempt"])
+            if prompt is not None:
+                ended = min(prompt.ended, event.timestamp - CLOCKS_MAY_DIFFER)
+                closed = row["origin"], row["position"]
+                live[state["attempt"]] = prompt._replace(ended=ended, closed=closed)
     return list(live.values())
 
 
-def one_a_session(log: SessionLog, prompts: list[PromptWindow]) -> Iterator[Violation]:
+def one_a_session(log: SessionLog) -> Iterator[Violation]:
     """No prompt of a session begins while another is live."""
-    for detail in _overlaps(prompts):
+    for detail in _overlaps(log.prompts):
         yield log.violation("prompts", detail)
 
 
@@ -104,12 +105,14 @@ def _prompt_of(noted: tuple[Any, ...]) -> PromptWindow:
     return PromptWindow(began, ended, "", noted[3:5], noted[5:])
 
 
-def _overlaps(prompts: list[PromptWindow]) -> Iterator[str]:
+def _overlaps(prompts: Sequence[PromptWindow]) -> Iterator[str]:
     """Report overlaps; a prompt that was over at once, as far as clocks can tell, was never live.
 
     A process may pause between the moment that an attempt names and its commit, which takes the phone's lock. So a
     prompt that is closed in the log before the attempt did not overlap with it, whatever the moments say.
     """
+    if len(prompts) < 2:
+        return
     lived = [prompt for prompt in prompts if prompt.ended > prompt.began]
     ordered = sorted(lived, key=lambda prompt: prompt.began)
     for earlier, later in pairwise(ordered):

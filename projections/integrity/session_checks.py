@@ -1,7 +1,7 @@
 """The checks of some hundred sessions, of which everything is read at once: events, status rows, refunds and cases."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import Any
 from uuid import UUID
 
@@ -53,9 +53,9 @@ def _check(session_ids: Sequence[UUID], reader: Reader) -> Tally:
         reader.vault.read_ahead({log.status_row["user_id"] for log in logs if log.status_row is not None})
     texts = [f" {row['state']} {row['metadata']} " for log in logs for row in log.rows]
     tally.in_the_clear = personal_data_rules.count_in_the_clear(texts, reader.terms.known_texts)
-    for log in logs:
-        tally.events += len(log.rows)
-        tally.findings.add(_violations(log, reader, tally))
+    tally.events = sum(len(log.rows) for log in logs)
+    for found in _of_each(logs, reader, tally):
+        tally.findings.add(chain.from_iterable(found))
     tally.findings.add(money_rules.reserved(logs, reader.connection))
     tally.findings.add(projection_rules.refunds_and_cases(ids, logs, reader))
     tally.findings.add(projection_rules.search(ids, logs, reader))
@@ -78,18 +78,42 @@ def _number(row: dict[str, Any]) -> int:
     return number
 
 
-def _violations(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violation]:
-    if not log.rows:
-        if log.status_row is not None:
-            yield log.violation("rows", "it has a row in payment_sessions and no event")
-        return
-    if not log.is_decoded:
+def _of_each(
+    logs: Sequence[SessionLog], reader: Reader, tally: Tally
+) -> Iterator[Iterator[Iterable[Violation]]]:
+    """Yield what each rule finds in each session, one rule after the other: in turns they take a quarter longer.
+
+    A session in which an early rule finds something may be left out by later ones.
+    """
+    yield map(_readable, logs)
+    decoded = [log for log in logs if log.rows and log.is_decoded]
+    yield map(log_rules.hash_chain, decoded)
+    yield (log_rules.genuine(log, reader.macs) for log in decoded)
+    yield map(_folded, [log for log in decoded if log.rows])
+    folded = [log for log in decoded if log.session is not None]
+    until = reader.terms.followed[FIGURE_SUMS]
+    for log in folded:
+        tally.moves.add(log.recorded)
+    for log in folded:
+        tally.sums.follow(log.recorded, until)
+    yield map(money_rules.paid_once, folded)
+    yield map(money_rules.balances, folded)
+    yield map(projection_rules.status_row_is_fold, folded)
+    for log in folded:
+        log.prompts = prompt_rules.prompts_of(log, reader.terms.prompt_seconds)
+    yield map(prompt_rules.one_a_session, folded)
+    if reader.vault is not None:
+        yield (personal_data_rules.decryptable(log, reader.vault, tally) for log in folded)
+
+
+def _readable(log: SessionLog) -> Iterator[Violation]:
+    if not log.rows and log.status_row is not None:
+        yield log.violation("rows", "it has a row in payment_sessions and no event")
+    elif not log.is_decoded:
         yield log.violation("versions", "its events cannot be decoded")
-        return
-    yield from log_rules.hash_chain(log)
-    yield from log_rules.genuine(log, reader.macs)
-    if not log.rows:
-        return
+
+
+def _folded(log: SessionLog) -> Iterator[Violation]:
     broken = list(log_rules.versions(log))
     yield from broken
     if broken:
@@ -98,19 +122,3 @@ def _violations(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Viola
         yield from log.fold()
     except Exception as error:  # noqa: BLE001 - content that was tampered with may raise anything, and is reported
         yield log.violation("versions", f"its events cannot be read: {type(error).__name__}")
-        return
-    yield from _of_folded(log, reader, tally)
-
-
-def _of_folded(log: SessionLog, reader: Reader, tally: Tally) -> Iterator[Violation]:
-    session = log.session
-    assert session is not None
-    tally.moves.add(log.recorded)
-    tally.sums.follow(log.recorded, reader.terms.followed[FIGURE_SUMS])
-    yield from money_rules.paid_once(log)
-    yield from money_rules.balances(log, session)
-    yield from projection_rules.status_row_is_fold(log, session)
-    prompts = prompt_rules.prompts_of(log, reader.terms.prompt_seconds)
-    yield from prompt_rules.one_a_session(log, prompts)
-    if reader.vault is not None:
-        yield from personal_data_rules.decryptable(log, session, prompts, reader.vault, tally)

@@ -15,7 +15,7 @@ from ledger.session.session import PaymentSession
 from ledger.session.values import Status
 from ledger.store.canonical import UNREADABLE
 from projections.follower import Recorded, recorded
-from projections.integrity.violations import Violation
+from projections.integrity.violations import PromptWindow, Violation
 
 LEGAL_MOVES: dict[Status | None, set[Status]] = {
     None: {Status.PENDING},
@@ -56,7 +56,8 @@ psycopg.adapters.register_dumper(SessionIds, _IdsDumper)
 class SessionLog:
     """All that is stored of one session: its rows of the log, oldest first, and its status row, if there is one.
 
-    `events` and `session` are there once it is folded; `opens` says whether an encrypted value of it does.
+    `events` and `session` are there once it is folded, `prompts` after that; `opens` says whether an encrypted value of
+    it does.
     """
 
     session_id: UUID
@@ -65,6 +66,7 @@ class SessionLog:
     recorded: list[Recorded] = field(init=False)
     events: list[Event] = field(init=False, default_factory=list)
     session: PaymentSession | None = None
+    prompts: Sequence[PromptWindow] = ()
     opens: bool = False
 
     def __post_init__(self) -> None:
@@ -82,6 +84,12 @@ class SessionLog:
     def is_readable(self) -> bool:
         """Whether it was folded, or there is nothing to fold."""
         return self.session is not None or not self.rows
+
+    @property
+    def folded(self) -> PaymentSession:
+        """The session that its events come to, once it is folded."""
+        assert self.session is not None
+        return self.session
 
     @property
     def maker(self) -> str:

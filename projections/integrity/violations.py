@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -125,8 +125,7 @@ Written = tuple[int, int]
 """Where the log has an event: origin and position."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptWindow:
+class PromptWindow(NamedTuple):
     """The time during which an attempt may be on a phone, and that phone's number, encrypted.
 
     `requested` is where the log has the attempt, `closed` where it has its end, (0, 0) if it has none.
