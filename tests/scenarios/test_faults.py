@@ -38,7 +38,7 @@ from tests.scenarios.steps import (
 from tests.support.crashes import each_crash_point
 from tests.support.horizon import until_readable
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
-from tests.support.proxy import DatabaseProxy
+from tests.support.proxy import DatabaseProxy, cut_off
 from tests.support.shop_faults import listings_held
 from tests.support.waiting import wait_until
 
@@ -109,12 +109,11 @@ def test_a_callback_that_cannot_be_stored_is_not_acknowledged(
     buyer = fragile.client(1)
     session_id = fragile.pay(buyer)
     prompt = prompt_of(fragile)
-    proxy.cut()
-    answer = report(fragile, own_path(prompt), callback(prompt))
+    with cut_off(proxy, fragile.services.database):
+        answer = report(fragile, own_path(prompt), callback(prompt))
     assert answer.status_code == 503
     assert answer.json() != ACKNOWLEDGED
 
-    proxy.restore()
     _back(fragile)
     assert count(fragile, "daraja_inbox") == 0
     assert report(fragile, own_path(prompt), callback(prompt)).json() == ACKNOWLEDGED

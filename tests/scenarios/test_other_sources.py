@@ -30,7 +30,7 @@ from tests.scenarios.steps import (
     report,
 )
 from tests.support.instance import Client, Instance, running_instance
-from tests.support.proxy import proxy_before
+from tests.support.proxy import cut_off, proxy_before
 from tests.support.statements import Booking, statement
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -246,12 +246,11 @@ def test_without_a_database_a_validation_is_answered_and_a_confirmation_is_not_a
         proxy_before(database_url) as proxy,
         running_instance(proxy.url, data_folder, DAFTARI_C2B_UNKNOWN=setting) as instance,
     ):
-        proxy.cut()
-        assert _validate(instance, c2b_notice(reference="D1"))["ResultCode"] == code
-        answer = report(instance, c2b_paths(instance)[0], c2b_notice())
+        with cut_off(proxy, instance.services.database):
+            assert _validate(instance, c2b_notice(reference="D1"))["ResultCode"] == code
+            answer = report(instance, c2b_paths(instance)[0], c2b_notice())
         assert answer.status_code == 503
         assert answer.json() != SUCCESS
-        proxy.restore()
 
 
 def test_the_c2b_secret_is_only_in_the_registered_urls(instance: Instance) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import requests
 
+from api.http.streaming.long_poll import EVENT_STREAM
 from tests.security.world import SERVER, World
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -52,7 +53,10 @@ def operations(world: World) -> Iterator[Operation]:
 
 
 def call(world: World, operation: Operation, token: str | None, **request: Any) -> requests.Response:
-    """Send a request to an operation: what OWNER has is named in its path, and the body is an empty object."""
+    """Send a request to an operation: what OWNER has is named in its path, and the body is an empty object.
+
+    Of a stream it reads nothing, which would take as long as the stream lasts.
+    """
     known = dict(world.known)
     if operation.is_of_staff and "/refunds/" in operation.path:
         known["session_id"] = known["refund_session_id"]
@@ -64,6 +68,17 @@ def call(world: World, operation: Operation, token: str | None, **request: Any) 
         request.setdefault("json", {})
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(
-            operation.method, world.instance.base_url + path, headers=headers, timeout=30, **request
+        answer = session.request(
+            operation.method,
+            world.instance.base_url + path,
+            headers=headers,
+            timeout=30,
+            stream=True,
+            **request,
         )
+        if answer.headers["Content-Type"].startswith(EVENT_STREAM):
+            answer._content = b""
+            answer.close()
+        else:
+            answer.content  # noqa: B018 - it is read here, before the connection closes
+        return answer

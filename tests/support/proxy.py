@@ -8,9 +8,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
+from ledger.store.database import Database
 from tests.support.ports import LOCALHOST
 
 _CHUNK = 65_536
+IMPATIENT_SECONDS = 0.1
 
 
 class _Link:
@@ -187,6 +189,18 @@ class DatabaseProxy(TcpProxy):
         server = socket.socket(socket.AF_UNIX)
         server.connect(f"{host}/.s.PGSQL.{port}")
         return server
+
+
+@contextmanager
+def cut_off(proxy: DatabaseProxy, database: Database) -> Iterator[None]:
+    """Cut a database off while a block runs: who wants a connection meanwhile is refused sooner than it would be."""
+    patience, database.pool.timeout = database.pool.timeout, IMPATIENT_SECONDS
+    proxy.cut()
+    try:
+        yield
+    finally:
+        proxy.restore()
+        database.pool.timeout = patience
 
 
 @contextmanager

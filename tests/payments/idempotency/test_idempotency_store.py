@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -20,7 +20,7 @@ from payments.idempotency.keyed_request import (
     KeyedRequest,
     KeyTaken,
 )
-from tests.support.proxy import proxy_before
+from tests.support.proxy import cut_off, proxy_before
 
 NOON = "2024-01-15 12:00:00"
 
@@ -291,9 +291,8 @@ def test_a_key_that_an_outage_held_is_free_with_the_next_request_of_the_process(
     with proxy_before(database_url) as proxy, closing(Database(proxy.url)) as fragile:
         store = IdempotencyStore(fragile, Vault(fragile, bytes(range(32))))
         claimed = claim(store)
-        proxy.cut()
-        store.release(claimed)
-        proxy.restore()
+        with cut_off(proxy, fragile):
+            store.release(claimed)
         other = store.request(7, "other key", "body")
         assert store.answer_once(other, lambda: "done", lambda _: (201, "{}")) == "done"
         claim(store)
@@ -302,14 +301,14 @@ def test_a_key_that_an_outage_held_is_free_with_the_next_request_of_the_process(
 def test_an_outage_does_not_take_a_temporary_answer_from_its_client(database_url: str) -> None:
     with proxy_before(database_url) as proxy, closing(Database(proxy.url)) as fragile:
         store = IdempotencyStore(fragile, Vault(fragile, bytes(range(32))))
-
-        def run() -> str:
-            proxy.cut()
-            return "busy"
-
         busy = store.request(7, "key", "body")
-        assert store.answer_once(busy, run, lambda _: None) == "busy"
-        proxy.restore()
+        with ExitStack() as outage:
+
+            def run() -> str:
+                outage.enter_context(cut_off(proxy, fragile))
+                return "busy"
+
+            assert store.answer_once(busy, run, lambda _: None) == "busy"
         again = store.request(7, "key", "body")
         assert store.answer_once(again, lambda: "done", lambda _: (201, "{}")) == "done"
 
