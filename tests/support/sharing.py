@@ -7,7 +7,6 @@ SHARING = (
     "tests/api/http/framework/test_every_identity.py",
     "tests/api/http/framework/test_examples.py",
     "tests/api/local/test_postgres.py",
-    "tests/api/pages/",
     "tests/api/server/",
     "tests/architecture/",
     "tests/monitoring/test_rules_and_boards.py",
@@ -27,10 +26,16 @@ SHARING = (
 )
 """Folders and files whose modules make a browser, a server, an instance, a store or a report once, in seconds."""
 
+TOGETHER = ("tests/api/pages/sdk/", "tests/api/pages/")
+"""Folders whose modules share a browser; the tests of a folder in another are apart from the other's."""
+
 
 class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Sends such a module to one process as a whole, the larger before the smaller, and then each other test."""
+    """Sends such a folder or module to one process as a whole, the larger first, and then each other test."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        for folder in TOGETHER:
+            if file.startswith(folder):
+                return folder
         return file if file.startswith(SHARING) else nodeid

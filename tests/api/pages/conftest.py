@@ -29,9 +29,9 @@ REFUSED_REQUEST = "Failed to load resource"
 """What a browser notes about each answer of 400 and above, which the pages expect and show."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A browser for one module: while Playwright runs, no other test of the process could run an event loop."""
+    """A browser for all pages: while Playwright runs, no other test of the process could run an event loop."""
     path = find_browser()
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
