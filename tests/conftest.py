@@ -18,6 +18,7 @@ from ledger.application import Ledger
 from ledger.store import metadata
 from ledger.store.database import Database
 from tests.support.database import TestCluster, migrated_template, new_database, reachable_folder
+from tests.support.freezing import know_modules_by_length
 from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
 from tests.support.proxy import DatabaseProxy, proxy_before
@@ -28,6 +29,7 @@ from tests.support.url_builders import compile_url_builders_once
 settings.register_profile("daftari", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("daftari")
 compile_url_builders_once()
+know_modules_by_length()
 
 _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
 _SYSTEM_ALONE = Path(__file__).parent / "api" / "http" / "framework" / "test_every_identity.py"
