@@ -70,7 +70,7 @@ CUSTOMERS_PAYMENT = f"debit_account = '{Account.MPESA_CLEARING}' AND credit_acco
 
 COUNTERPARTS = """
 SELECT receipt, debit_account, credit_account, position, movement FROM {table}
-WHERE receipt = ANY(%b) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
+WHERE receipt = ANY((SELECT %b)::text[]) AND (movement IS NOT NULL OR credit_account = 'refunded_otherwise')
   AND debit_account NOT IN ('charges', 'bank_settlement') AND credit_account NOT IN ('charges', 'bank_settlement')
 ORDER BY entry_id
 """
@@ -84,12 +84,12 @@ WHERE (kept.entries, kept.amount_cents, kept.first_recorded_at, kept.last_record
       IS DISTINCT FROM (summed.entries, summed.amount_cents, summed.first_recorded_at, summed.last_recorded_at)
 """  # noqa: S608 - made of names of our own
 """Days whose kept sums are not what their entries come to."""
+_TYPES = "text", "text", "text", "bigint", "timestamptz", "timestamptz", "bigint", "bigint", "text", "uuid"
 # A receipt that is in the books already was forged there, which `daftari verify` names: it must not stop the books.
 ADD = f"""
 INSERT INTO {{table}} (entry_id, {_NAMES})
 SELECT (SELECT coalesce(max(entry_id), 0) FROM {{table}}) + row_number() OVER (ORDER BY number), {_NAMES}
-FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::bigint[],
-            %b::bigint[], %b::text[], %b::uuid[]) WITH ORDINALITY AS entry ({_NAMES}, number)
+FROM unnest({", ".join(f"(SELECT %b::{kind}[])" for kind in _TYPES)}) WITH ORDINALITY AS entry ({_NAMES}, number)
 WHERE NOT ({CUSTOMERS_PAYMENT} AND EXISTS (
     SELECT FROM {{table}} AS booked WHERE booked.receipt = entry.receipt AND {CUSTOMERS_PAYMENT}))
 RETURNING entry_id

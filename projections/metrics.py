@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 
 from ledger.errors import InvalidValue
@@ -50,7 +51,7 @@ FIGURES = (
 _NAMES = ", ".join(FIGURES)
 ADD = f"""
 INSERT INTO {{table}} AS live (hour, {_NAMES})
-SELECT * FROM unnest(%s::timestamptz[]{", %s::bigint[]" * len(FIGURES)})
+SELECT hour, {_NAMES} FROM jsonb_populate_recordset(NULL::{{table}}, %s::jsonb)
 ON CONFLICT (hour) DO UPDATE SET {", ".join(f"{name} = live.{name} + excluded.{name}" for name in FIGURES)}
 """  # noqa: S608 - made of this file's constants only
 READ_ALL = f"SELECT hour, {_NAMES} FROM {TABLE} ORDER BY hour"  # noqa: S608 - made of this file's constants only
@@ -94,13 +95,16 @@ class PaymentMetrics:
 
     def __init__(self, table: str = TABLE) -> None:
         self.name = table
+        self._add = ADD.format(table=table).encode()
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Add what the batch changes, one row an hour."""
-        changes = sorted(fold(batch).items())
-        if changes:
-            columns = [[figures[name] for _, figures in changes] for name in FIGURES]
-            connection.execute(ADD.format(table=self.name), [[hour for hour, _ in changes], *columns])
+        rows = [
+            {"hour": hour.isoformat()} | {name: figures[name] for name in FIGURES}
+            for hour, figures in sorted(fold(batch).items())
+        ]
+        if rows:
+            connection.execute(self._add, (msgspec.json.encode(rows).decode(),))
 
 
 class Moves:

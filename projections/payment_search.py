@@ -28,7 +28,7 @@ from ledger.session.events import (
     ReceiptRecorded,
 )
 from ledger.session.values import Evidence, Status
-from ledger.store.customer_keys import Erased
+from ledger.store.customer_keys import KEY_OF, Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
 from ledger.store.listing import Key
@@ -47,15 +47,25 @@ MAX_WALKED = 5_000
 SEARCHED = ("session_id", "created_at", "total_cents", "session_status", "evidence", "order_number")
 """The columns that are copied from `payment_sessions`."""
 
+# Each session is looked up by itself, and the array comes by SELECT, so that one plan is kept. The keys of their owners
+# are read along, for the phones of the batch.
 COPY = f"""
-INSERT INTO {TABLE} AS known ({", ".join(SEARCHED)})
-SELECT {", ".join(SEARCHED)} FROM payment_sessions WHERE session_id = ANY(%s) ORDER BY session_id
-ON CONFLICT (session_id) DO UPDATE SET session_status = excluded.session_status, evidence = excluded.evidence,
-    order_number = excluded.order_number
-WHERE (known.session_status, known.evidence, known.order_number)
-    IS DISTINCT FROM (excluded.session_status, excluded.evidence, excluded.order_number)
+WITH session AS (
+    SELECT held.* FROM unnest((SELECT %s::uuid[])) AS wanted (session_id), LATERAL (
+        SELECT {", ".join(SEARCHED)}, user_id FROM payment_sessions WHERE session_id = wanted.session_id OFFSET 0
+    ) AS held
+),
+copied AS (
+    INSERT INTO {TABLE} AS known ({", ".join(SEARCHED)})
+    SELECT {", ".join(SEARCHED)} FROM session ORDER BY session_id
+    ON CONFLICT (session_id) DO UPDATE SET session_status = excluded.session_status, evidence = excluded.evidence,
+        order_number = excluded.order_number
+    WHERE (known.session_status, known.evidence, known.order_number)
+        IS DISTINCT FROM (excluded.session_status, excluded.evidence, excluded.order_number)
+)
+SELECT session_id, user_id, wrapped_key, wrap_key_id
+FROM session LEFT JOIN LATERAL ({KEY_OF} session.user_id OFFSET 0) AS customer ON true
 """  # noqa: S608 - made of names of our own
-OWNERS = "SELECT session_id, user_id FROM payment_sessions WHERE session_id = ANY(%s)"
 INDEX_PHONES = "SELECT index_phones(%s, %s)"
 
 FOUND = f"""
@@ -176,7 +186,7 @@ class PaymentSearch:
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Bring the rows of the sessions that the batch is about up to date."""
         ids = list({event.session_id for event in batch})
-        connection.execute(COPY, (ids,))
+        rows = connection.execute(COPY, (ids,)).fetchall()
         sealed = {
             (event.session_id, text)
             for event in batch
@@ -184,8 +194,8 @@ class PaymentSearch:
         }
         if not sealed:
             return
-        owners = {row["session_id"]: row["user_id"] for row in connection.execute(OWNERS, (ids,))}
-        self._vault.read_ahead(set(owners.values()))
+        self._vault.take_keys(rows)
+        owners = {row["session_id"]: row["user_id"] for row in rows}
         digests = {
             (each, digest) for each, text in sealed for digest in self._digest(each, owners.get(each), text)
         }

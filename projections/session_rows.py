@@ -1,6 +1,5 @@
 """Projections with a few rows a session, which are a fold of its events: followed, rebuilt and compared alike."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -8,6 +7,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
+import msgspec
 from psycopg import Connection
 
 from ledger.store.database import Database
@@ -48,6 +48,8 @@ ORDER BY session_id, version
 BETWEEN, AMONG = "session_id BETWEEN %(first)s AND %(last)s", "session_id = ANY(%(session_ids)s)"
 
 _BY_SESSION = itemgetter("session_id")
+# Ids and moments read back from text; by `str` also those moments that are no plain ones.
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
 
 
 def rows_now(table: str, columns: str) -> str:
@@ -68,9 +70,7 @@ class Ahead:
     @property
     def values(self) -> dict[str, Any]:
         """The values of `rows_now`."""
-        rows = [{column.name: getattr(row, column.name) for column in fields(row)} for row in self.rows]
-        # Ids and moments read back from text.
-        return {"sessions_ahead": list(self.sessions), "rows_ahead": json.dumps(rows, default=str)}
+        return {"sessions_ahead": list(self.sessions), "rows_ahead": _as_json(self.rows)}
 
 
 class SessionRows(Generic[Row]):
@@ -94,18 +94,26 @@ class SessionRows(Generic[Row]):
         self._topics = frozenset(self.topics)
         self.columns = tuple(column.name for column in fields(self.row))  # type: ignore[arg-type]
         key = ("session_id", *self.key)
-        self._key_of, self._full_key_of = attrgetter(*self.key), attrgetter(*key)
-        self._values_of = attrgetter(*self.columns)
+        self._key_of = attrgetter(*self.key)
         names = ", ".join(self.columns)
-        self.select = f"SELECT {names} FROM {self.name} WHERE session_id = ANY(%s)"  # noqa: S608 - made of names of our own
+        # Sessions and rows are looked up one by one, and the array comes by SELECT, so that one plan is kept.
+        self.select = f"""
+            SELECT held.* FROM unnest((SELECT %s::uuid[])) AS wanted (session_id), LATERAL (
+                SELECT {names} FROM {self.name} WHERE session_id = wanted.session_id OFFSET 0) AS held
+        """  # noqa: S608 - made of names of our own
         self.put = f"""
-            INSERT INTO {self.name} ({names}) VALUES ({", ".join(["%s"] * len(self.columns))})
+            WITH gone AS (
+                DELETE FROM {self.name} WHERE ctid = ANY(ARRAY(
+                    SELECT held.place FROM jsonb_populate_recordset(NULL::{self.name}, %s::jsonb) AS gone, LATERAL (
+                        SELECT ctid AS place FROM {self.name}
+                        WHERE {" AND ".join(f"{name} = gone.{name}" for name in key)} OFFSET 0) AS held))
+            )
+            INSERT INTO {self.name} ({names})
+            SELECT {names} FROM jsonb_populate_recordset(NULL::{self.name}, %s::jsonb)
             ON CONFLICT ({", ".join(key)}) DO UPDATE
             SET {", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in key)}
         """  # noqa: S608 - as above
         self.events_ahead = EVENTS_AHEAD.format(candidates=self.candidates)
-        by_key = " AND ".join(f"{name} = %s" for name in key)
-        self.remove = f"DELETE FROM {self.name} WHERE {by_key}"  # noqa: S608 - as above
 
     @staticmethod
     def fold(rows: dict[Any, Row], event: Recorded) -> None:
@@ -126,14 +134,12 @@ class SessionRows(Generic[Row]):
         self, connection: Connection[Any], changes: Iterable[tuple[dict[Any, Row], dict[Any, Row]]]
     ) -> None:
         """Put the rows of sessions in the place of those that they had, each by key."""
-        gone, put = [], []
+        gone, put = list[Row](), list[Row]()
         for was, rows in changes:
-            gone += [self._full_key_of(was[key]) for key in was.keys() - rows.keys()]
-            put += [self._values_of(row) for key, row in rows.items() if was.get(key) != row]
-        with connection.cursor() as cursor:
-            if gone:
-                cursor.executemany(self.remove.encode(), gone)
-            cursor.executemany(self.put.encode(), put)
+            gone += [was[key] for key in was.keys() - rows.keys()]
+            put += [row for key, row in rows.items() if was.get(key) != row]
+        if gone or put:
+            connection.execute(self.put.encode(), (_as_json(gone), _as_json(put)))
 
     def select_rows(self, which: str) -> bytes:
         """Return SQL for the rows that a condition names."""
@@ -228,3 +234,8 @@ class WalkedRows(Generic[Row]):
 def _key_text(session_id: UUID, key: Any) -> str:
     """Return the key of a row as text: the session's id and what tells its rows apart."""
     return " ".join(map(str, (session_id, *(key if isinstance(key, tuple) else (key,)))))
+
+
+def _as_json(rows: Sequence[Any]) -> str:
+    """Return rows as JSON that PostgreSQL makes the rows of their table of."""
+    return _ENCODER.encode(rows).decode()

@@ -37,7 +37,8 @@ _READ_ONLY, _STANDBY = b"default_transaction_read_only", b"in_hot_standby"
 _DEALLOCATES = re.compile(rb"(?:DROP|ALTER|ROLLBACK|DISCARD ALL|DEALLOCATE ALL)\b")
 """Commands after which psycopg makes the server forget what was prepared."""
 
-_PLACEHOLDER = re.compile(rb"%(?:(%)|s|\(([^)]+)\)s|(.?))", re.DOTALL)
+_PLACEHOLDER = re.compile(rb"%(?:(%)|(s|b)|\(([^)]+)\)s|(.?))", re.DOTALL)
+_FORMATS = {b"s": PyFormat.AUTO, b"b": PyFormat.BINARY}
 
 
 class Rows:
@@ -139,11 +140,11 @@ class Connection(psycopg.Connection[DictRow]):
         if self._must_deallocate:
             super().execute("DEALLOCATE ALL", prepare=False)
             self._must_deallocate = False
-        text, values = _numbered(query, params) if prepare is not False else (None, ())
+        text, values, formats = _numbered(query, params) if prepare is not False else (None, (), ())
         if text is None or not self.autocommit or self.pgconn.pipeline_status != PipelineStatus.OFF:
             return self._run_unprepared(query, params, binary=binary)
         transformer = self._transformer
-        dumped = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        dumped = transformer.dump_sequence(values, formats)
         key = (text, transformer.types or ())
         if key not in self._known and not prepare:
             cursor = self._run_unprepared(query, params, binary=binary)
@@ -227,42 +228,47 @@ def _row_maker(result: PGresult) -> Callable[[Sequence[Any]], DictRow]:
     return lambda values: dict(zip(names, values, strict=True))
 
 
-def _numbered(query: QueryNoTemplate, params: Params | None) -> tuple[bytes | None, Sequence[Any]]:
-    """Return a statement with numbered placeholders and their values in order; None if that is left to psycopg."""
+def _numbered(
+    query: QueryNoTemplate, params: Params | None
+) -> tuple[bytes | None, Sequence[Any], Sequence[PyFormat]]:
+    """Return a statement with numbered placeholders, their values in order, and the format of each.
+
+    None in place of the text if that is left to psycopg.
+    """
     if not isinstance(query, str | bytes):
-        return None, ()
+        return None, (), ()
     if params is None:
         text = query.encode() if isinstance(query, str) else query
-        return (None if b";" in text else text), ()  # Several statements at once cannot be prepared.
-    numbered, names, count = _with_numbers(query)
-    if numbered is None:
-        return None, ()
+        return (None if b";" in text else text), (), ()  # Several statements at once cannot be prepared.
+    numbered, names, formats = _with_numbers(query)
     if isinstance(params, Mapping):
-        fits = not count and all(name in params for name in names)
-        return (numbered, [params[name] for name in names]) if fits else (None, ())
-    return (numbered, params) if not names and count == len(params) else (None, ())
+        fits = not formats and all(name in params for name in names)
+        values = [params[name] for name in names] if fits else ()
+        return (numbered if fits else None), values, [PyFormat.AUTO] * len(values)
+    return (numbered if not names and len(formats) == len(params) else None), params, formats
 
 
 @lru_cache(maxsize=1_000)
-def _with_numbers(query: str | bytes) -> tuple[bytes | None, tuple[str, ...], int]:
-    """Return a statement with $1, $2, … in place of psycopg's placeholders, their names, and how many have none.
+def _with_numbers(query: str | bytes) -> tuple[bytes | None, tuple[str, ...], tuple[PyFormat, ...]]:
+    """Return a statement with $1, $2, … in place of psycopg's placeholders, their names, and the format of the others.
 
     None in place of the text of one that has placeholders of other kinds.
     """
     names: dict[str, int] = {}
-    unnamed, is_odd = 0, False
+    formats: list[PyFormat] = []
+    is_odd = False
 
     def number(found: re.Match[bytes]) -> bytes:
-        nonlocal unnamed, is_odd
-        percent, name, other = found.groups()
+        nonlocal is_odd
+        percent, kind, name, other = found.groups()
         if percent:
             return b"%"
         if name:
             return b"$%d" % names.setdefault(name.decode(), len(names) + 1)
         is_odd |= other is not None
-        unnamed += 1
-        return b"$%d" % unnamed
+        formats.append(_FORMATS.get(kind, PyFormat.AUTO))
+        return b"$%d" % len(formats)
 
     text = _PLACEHOLDER.sub(number, query.encode() if isinstance(query, str) else query)
-    is_odd |= bool(names and unnamed)
-    return (None if is_odd else text), tuple(names), unnamed
+    is_odd |= bool(names and formats)
+    return (None if is_odd else text), tuple(names), tuple(formats)

@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,9 @@ WITH made AS (
 SELECT wrapped_key, wrap_key_id FROM made
 UNION ALL SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %(user)s
 """
-_READ_KEY = "SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id = %s"
+KEY_OF = "SELECT wrapped_key, wrap_key_id FROM customer_keys WHERE user_id ="
+"""Begins the part of a statement that reads a customer's key with other things, for `take`."""
+_READ_KEY = f"{KEY_OF} %s"
 _KEY_PART = """(
     SELECT json_build_array(encode(wrapped_key, 'hex'), wrap_key_id)::text FROM customer_keys WHERE user_id = %s
 )"""
@@ -118,14 +120,17 @@ class CustomerKeys:
     def read_ahead(self, user_ids: Collection[int]) -> None:
         """Read the keys of some hundreds of customers, who are asked for next, in one round trip."""
         unknown = [user_id for user_id in user_ids if user_id not in self._known]
-        if not unknown:
-            return
-        with self._database.connection() as connection:
-            rows = connection.execute(_READ_KEYS, (unknown,)).fetchall()
+        if unknown:
+            with self._database.connection() as connection:
+                self.take(connection.execute(_READ_KEYS, (unknown,)))
+
+    def take(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keep in memory the keys of rows that hold KEY_OF each `user_id`."""
         for row in rows:
-            with suppress(WrongKey):  # It is asked for alone, and raised to who needs it.
-                key = self._unwrapped(row["user_id"], row)
-                self.remember(CustomerKey(row["user_id"], key, {}))
+            if row["wrapped_key"] is not None and row["user_id"] not in self._known:
+                with suppress(WrongKey):  # It is asked for alone, and raised to who needs it.
+                    key = self._unwrapped(row["user_id"], row)
+                    self.remember(CustomerKey(row["user_id"], key, {}))
 
     def make_all(self, user_ids: Collection[int]) -> None:
         """Make the keys of some thousand customers, of those who have none, and read all; in two round trips."""

@@ -221,6 +221,10 @@ class Vault:
         """Read the keys of some hundreds of customers, whose values are decrypted next, in one round trip."""
         self._customers.read_ahead(owners)
 
+    def take_keys(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Do the same with what a statement has read along: KEY_OF each `user_id`."""
+        self._customers.take(rows)
+
     def make_keys(self, owners: Collection[int]) -> None:
         """Make the keys of some thousand customers whose values are encrypted next, of those who have none."""
         self._customers.make_all(owners)

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from ledger.store import audit_log
 from payments.operators import stakes, switches
@@ -12,12 +15,14 @@ from payments.refunds import queues, status_check_log
 from payments.refunds.status_check_log import QUERY_SCHEDULE
 from projections import cases as payment_cases
 from projections import refunds as payment_refunds
+from projections.cases import PaymentCase
+from projections.refunds import PaymentRefund
 from tests.simulation.ledger_tables import Handler, LedgerTables, Row
 
 Undo = Callable[[], None]
 _TROUBLE = ("WRONG_CREDENTIAL", "OPERATOR_LOCKED")
+_REFUNDS, _CASES = msgspec.json.Decoder(list[PaymentRefund]), msgspec.json.Decoder(list[PaymentCase])
 _TROUBLE_TOLD = ("wrong_credential", "operator_locked")
-_CASE = ("session_id", "subject", "number", "kind", "since", "visible_from", "money_cents", "detail")
 
 
 class RefundTables:
@@ -35,11 +40,10 @@ class RefundTables:
         """Return the handler of each statement."""
         cases, refunds = payment_cases.PaymentCases(), payment_refunds.PaymentRefunds()
         return {
-            refunds.put.encode(): self.put_refund,
+            refunds.put.encode(): self.put_refunds,
             refunds.select.encode(): self.refunds_of,
             payment_refunds.EVENTS_OF_SESSION: self.facts_of,
-            cases.put.encode(): self.put_case,
-            cases.remove.encode(): self.remove_case,
+            cases.put.encode(): self.put_cases,
             cases.select.encode(): self.cases_of,
             refunds.events_ahead.encode(): self.events_ahead,
             queues.TROUBLE.encode(): self.trouble,
@@ -54,12 +58,11 @@ class RefundTables:
             status_check_log._NOTE_ANSWER: self.note_answer,
         }
 
-    def put_refund(self, values: Any) -> tuple[list[Row], Undo]:
-        """Write one refund."""
-        row = dict(zip(payment_refunds.PaymentRefunds().columns, values, strict=True))
-        put = _put(self.refunds.setdefault(row["session_id"], {}), row["refund"], row)
+    def put_refunds(self, values: Any) -> tuple[list[Row], Undo]:
+        """Write some refunds; none goes."""
+        undo = _replace(self.refunds, _REFUNDS.decode, values, lambda refund: refund.refund)
         self.on_refund()
-        return put
+        return [], undo
 
     def refunds_of(self, values: Any) -> list[Row]:
         """Return the refunds of some sessions."""
@@ -70,22 +73,9 @@ class RefundTables:
         session_id, topics = values
         return [event for event in self._ledger.events.get(session_id, []) if event["topic"] in topics]
 
-    def put_case(self, values: Any) -> tuple[list[Row], Undo]:
-        """Write one open case."""
-        row = dict(zip(_CASE, values, strict=True))
-        return _put(self.cases.setdefault(row["session_id"], {}), (row["subject"], row["number"]), row)
-
-    def remove_case(self, values: Any) -> tuple[list[Row], Undo]:
-        """Close one case."""
-        session_id, *key = values
-        cases = self.cases.get(session_id, {})
-        case = cases.pop(tuple(key), None)
-
-        def undo() -> None:
-            if case is not None:
-                cases[tuple(key)] = case
-
-        return [], undo
+    def put_cases(self, values: Any) -> tuple[list[Row], Undo]:
+        """Close and open some cases."""
+        return [], _replace(self.cases, _CASES.decode, values, lambda case: (case.subject, case.number))
 
     def cases_of(self, values: Any) -> list[Row]:
         """Return the open cases of some sessions."""
@@ -237,14 +227,17 @@ def _read(name: str, value: Any) -> Any:
     )
 
 
-def _put(rows: dict[Any, Row], key: Any, row: Row) -> tuple[list[Row], Undo]:
-    before = rows.get(key)
-    rows[key] = row
-
-    def undo() -> None:
-        if before is None:
-            del rows[key]
-        else:
-            rows[key] = before
-
-    return [], undo
+def _replace(
+    tables: dict[UUID, dict[Any, Row]],
+    decode: Callable[[str], Any],
+    values: Any,
+    key_of: Callable[[Any], Any],
+) -> Undo:
+    """Take rows out of their sessions' tables, and put others in, each list given as JSON."""
+    gone, put = map(decode, values)
+    before = {row.session_id: dict(tables.get(row.session_id, {})) for row in (*gone, *put)}
+    for row in gone:
+        del tables[row.session_id][key_of(row)]
+    for row in put:
+        tables.setdefault(row.session_id, {})[key_of(row)] = asdict(row)
+    return lambda: tables.update(before)

@@ -99,7 +99,7 @@ class WorkerTables:
             event_processor.DUE: self.due_failures,
             event_processor.FORGET_FAILURE: self.forget_failure,
             event_processor.COUNT_FAILURE: self.count_failure,
-            metrics.ADD.format(table=metrics.TABLE): self.add_figures,
+            metrics.ADD.format(table=metrics.TABLE).encode(): self.add_figures,
         }
 
     def part_doubles(self) -> dict[str, PartDouble]:
@@ -381,10 +381,9 @@ class WorkerTables:
 
     def add_figures(self, values: Any) -> Undoable:
         """Add to the metrics of some hours."""
-        hours, *columns = values
         changes = [
-            (hour, Counter(dict(zip(metrics.FIGURES, column, strict=True))))
-            for hour, *column in zip(hours, *columns, strict=True)
+            (datetime.fromisoformat(row["hour"]), Counter({name: row[name] for name in metrics.FIGURES}))
+            for row in msgspec.json.decode(values[0])
         ]
         for hour, change in changes:
             self.figures.setdefault(hour, Counter()).update(change)

@@ -64,6 +64,14 @@ def test_a_value_comes_back_as_from_psycopg(connection: Connection, value: objec
     assert list(row) == ["a", "b"]
 
 
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__}-{value}"[:30])
+def test_a_value_that_is_sent_in_binary_comes_back_as_from_psycopg(
+    connection: Connection, value: object
+) -> None:
+    [row] = three_times(connection, "SELECT %b AS a, %s AS b", (value, 1))
+    assert row["a"] == connection.execute("SELECT %b AS a", (value,), prepare=False).fetchall()[0]["a"]
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_value_means_the_same_after_any_other(connection: Connection, *, binary: bool) -> None:
     """How to write and read a type is kept from one statement to the next."""
