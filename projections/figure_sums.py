@@ -12,20 +12,28 @@ from typing import Any
 from psycopg import Connection
 
 from ledger.clock import NAIROBI, start_of_day
-from ledger.session.events import Created
+from ledger.session.events import Created, PaymentRequested
 from ledger.store.event_macs import EventMacs
 from projections.figure_rows import ADD, COLUMNS, KEPT_BUYERS, OF_NONE, OfEvent, Row, columns_of
 from projections.follower import Recorded, recorded
 from projections.metrics import FIGURES
 from projections.rebuild import BATCH_SIZE, rebuild_table
 from projections.rebuild_runs import Rebuilt, Run
-from projections.session_figures import ALL, NAMES, TOPICS, Change, Part, SessionFigures, figures_of
+from projections.session_figures import (
+    ALL,
+    MAX_KNOWN,
+    NAMES,
+    TOPICS,
+    Change,
+    Part,
+    SessionFigures,
+    figures_of,
+)
 
 TABLE = "payment_figures"
 VERSION = 2
 """Of what is made of an event: with another one, the worker rebuilds the table."""
 
-MAX_KNOWN_HOURS = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 STATE = """
@@ -72,13 +80,13 @@ NOT_AS_REPORTED = ("county", "failure_code")
 """Dimensions of which there are figures as they stand only."""
 
 
-@lru_cache(MAX_KNOWN_HOURS)
+@lru_cache(MAX_KNOWN)
 def day_of(moment: datetime) -> datetime:
     """Return when the day in Nairobi begins in which a moment lies, in UTC."""
     return start_of_day(moment.astimezone(NAIROBI).date())
 
 
-@lru_cache(MAX_KNOWN_HOURS)
+@lru_cache(MAX_KNOWN)
 def month_of(moment: datetime) -> datetime:
     """Return when the month in Nairobi begins in which a moment lies, in UTC."""
     return start_of_day(moment.astimezone(NAIROBI).date().replace(day=1))
@@ -98,7 +106,7 @@ class Sum:
 
     number: int = 0
     payments: dict[int, int] = field(default_factory=dict)
-    buyers: list[int] = field(default_factory=list)
+    buyers: tuple[int, ...] = ()
 
     def add(self, number: int, left: int | None, interval: int | None) -> None:
         """Add a change of one session."""
@@ -120,7 +128,7 @@ class Sum:
     def count_buyer(self, buyer: int) -> None:
         """Keep a buyer, if they are one of the first."""
         if len(self.buyers) < KEPT_BUYERS and buyer not in self.buyers:
-            self.buyers.append(buyer)
+            self.buyers += (buyer,)
 
     def figures(self) -> dict[str, int]:
         """Return the figures by name."""
@@ -128,18 +136,21 @@ class Sum:
 
     def intervals(self) -> list[int]:
         """Return the payments by interval, up to the last that was ever counted."""
-        payments = self.payments
-        return [payments.get(interval, 0) for interval in range(max(payments) + 1)] if payments else []
+        counts = [0] * (max(self.payments, default=-1) + 1)
+        for interval, count in self.payments.items():
+            counts[interval] = count
+        return counts
 
     def row(
         self, grain: str, part: Part, start: datetime, position: int = 0, of_event: OfEvent = OF_NONE
     ) -> Row:
         """Return it as a row of the table: the values of COLUMNS."""
-        dimension, value = part
-        figures = figures_of(self.number)
-        payments = f"{{{','.join(map(str, self.intervals()))}}}" if self.payments else "{}"
-        buyers = f"{{{','.join(map(str, self.buyers))}}}" if self.buyers else "{}"
-        return grain, dimension, start, value, position, *figures, payments, buyers, *of_event
+        payments, buyers = _text_of(self.intervals()), _text_of(self.buyers)
+        return grain, part[0], start, part[1], position, *figures_of(self.number), payments, buyers, *of_event
+
+
+def _text_of(numbers: Sequence[int]) -> str:
+    return f"{{{','.join(map(str, numbers))}}}" if numbers else "{}"
 
 
 OfStarts = dict[datetime, dict[Part, Sum]]
@@ -165,28 +176,19 @@ class Sums:
             if event.topic == Created.TOPIC:
                 session = SessionFigures(event.state)
             if session is not None:
-                self.take(session, event)
+                self.add(session, session.take(event))
         if session is not None:
-            self.settle(session)
+            self.add(session, session.settle())
 
-    def take(self, session: SessionFigures, event: Recorded) -> None:
-        """Have a session take an event in, and add what it has changed before if it leaves a part by it."""
-        if session.is_moved_by(event):
-            self.settle(session)
-        session.take(event)
-
-    def settle(self, session: SessionFigures) -> list[Change]:
-        """Add what a session has changed since the last time, and return it."""
-        changes = session.settle()
-        if changes:
-            of_start = _of(self.of_starts, GRAINS[self.least](session.hour))
-            for part, number, left, interval in changes:
-                totals = of_start if part[0] != "county" else _of(self.of_counties, month_of(session.hour))
-                total = totals.get(part)
-                if total is None:
-                    total = totals[part] = Sum()
-                total.add(number, left, interval)
-        return changes
+    def add(self, session: SessionFigures, changes: Iterable[Change]) -> None:
+        """Add what a session has changed."""
+        of_start = _of(self.of_starts, GRAINS[self.least](session.hour))
+        for part, number, left, interval in changes:
+            totals = of_start if part[0] != "county" else _of(self.of_counties, month_of(session.hour))
+            total = totals.get(part)
+            if total is None:
+                total = totals[part] = Sum()
+            total.add(number, left, interval)
 
     def count_buyer(self, session: SessionFigures) -> None:
         """Count the buyer of a session where it is counted by county."""
@@ -251,26 +253,30 @@ class LateRows:
     """
 
     def __init__(self) -> None:
-        self._of_events: list[Row] = []
+        self._of_events: list[tuple[Recorded, datetime, Change]] = []
         self._of_groups: dict[tuple[Part, datetime, datetime], Sum] = {}
 
     def add(self, event: Recorded, hour: datetime, changes: Iterable[Change]) -> None:
         """Keep what an event changes in the figures of an hour."""
-        recorded_at = event.recorded_at
-        for part, number, left, interval in changes:
-            if part[0] in NOT_AS_REPORTED:
-                continue
-            total = Sum()
+        recorded_at, groups = event.recorded_at, self._of_groups
+        for change in changes:
+            part, number, left, interval = change
             if part == ALL:
+                self._of_events.append((event, hour, change))
+            elif part[0] not in NOT_AS_REPORTED:
+                place = part, hour, recorded_at
+                total = groups.get(place)
+                if total is None:
+                    total = groups[place] = Sum()
                 total.add(number, left, interval)
-                of_event = event.session_id, event.version, event.topic, recorded_at
-                self._of_events.append(total.row("late", part, hour, event.position, of_event))
-            else:
-                self._of_groups.setdefault((part, hour, recorded_at), total).add(number, left, interval)
 
     def rows(self) -> Iterator[Row]:
         """Yield them as rows of the table."""
-        yield from self._of_events
+        for event, hour, (part, number, left, interval) in self._of_events:
+            total = Sum()
+            total.add(number, left, interval)
+            of_event = event.session_id, event.version, event.topic, event.recorded_at
+            yield total.row("late", part, hour, event.position, of_event)
         for (part, hour, recorded_at), total in self._of_groups.items():
             position = (recorded_at - _EPOCH) // _MICROSECOND
             of_moment = None, None, None, recorded_at
@@ -309,23 +315,29 @@ def add_up(
     What a late event changes is told at once. What others change is added up by session, once it leaves a part and in
     the end. The buyer of a session is counted with its first event.
     """
+    moved: dict[int, SessionFigures] = {}
     for event in events:
-        key, is_first = event.session_id.int, event.topic == Created.TOPIC
-        if is_first:
-            sessions[key] = SessionFigures(event.state)
-            sums.count_buyer(sessions[key])
-        session = sessions.get(key)
-        if session is None:
+        key = event.session_id.int
+        if event.topic == Created.TOPIC:
+            sessions[key] = session = SessionFigures(event.state)
+            sums.count_buyer(session)
+        elif (known := sessions.get(key)) is None:
             continue  # Its first event was forged, so that no command of ours added to it.
+        else:
+            session = known
         if event.recorded_at < session.late_from:
-            sums.take(session, event)
+            moved[key] = session
+            if changes := session.take(event):
+                sums.add(session, changes)
             continue
-        if not is_first:
-            sums.settle(session)
+        if key in moved:
+            sums.add(moved.pop(key), session.settle())
         session.take(event)
-        late.add(event, session.hour, sums.settle(session))
-    for session in sessions.values():
-        sums.settle(session)
+        changes = session.settle()
+        sums.add(session, changes)
+        late.add(event, session.hour, changes)
+    for session in moved.values():
+        sums.add(session, session.settle())
 
 
 def rows_by_hour(events: Iterable[Recorded]) -> list[dict[str, Any]]:
@@ -337,11 +349,17 @@ def rows_by_hour(events: Iterable[Recorded]) -> list[dict[str, Any]]:
 
 
 def _sessions_before(connection: Connection[Any], batch: Sequence[Recorded]) -> dict[int, SessionFigures]:
-    """Return what the sessions of a batch were before it, by the number of their id."""
+    """Return what the sessions of a batch were before it, by the number of their id.
+
+    Not those that only ask for prompts in it: by that alone no figure moves.
+    """
     first: dict[int, Recorded] = {}
+    moving = set()
     for event in batch:
         first.setdefault(event.session_id.int, event)
-    begun = [event for event in first.values() if event.version > 1]
+        if event.topic != PaymentRequested.TOPIC:
+            moving.add(event.session_id.int)
+    begun = [event for key, event in first.items() if event.version > 1 and key in moving]
     sessions: dict[int, SessionFigures] = {}
     if begun:
         values = [event.session_id for event in begun], [event.version for event in begun], list(TOPICS)

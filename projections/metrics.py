@@ -119,9 +119,9 @@ class Moves:
         """Count more events."""
         for event in events:
             if event.topic == Created.TOPIC:
-                self.counted[_hour_text(event.state["timestamp"]), event.topic, None] += 1
+                self.counted[hour_text(event.state["timestamp"]), event.topic, None] += 1
             elif event.topic in _MOVES_TO:
-                hour = _hour_text(event.state["session_created_at"])
+                hour = hour_text(event.state["session_created_at"])
                 self.counted[hour, event.topic, event.state["previous_status"]] += 1
                 if event.topic == Paid.TOPIC:
                     self.cents[hour] += event.state["amount_cents"]
@@ -158,7 +158,7 @@ def hour_of(moment: str) -> datetime:
     return start_of_hour(datetime.fromisoformat(moment))
 
 
-def _hour_text(moment: str) -> str:
+def hour_text(moment: str) -> str:
     """Return the hour as `hour_of`, as text; moments are nearly always stored in UTC."""
     return moment[:13] if moment.endswith("Z") else hour_of(moment).strftime("%Y-%m-%dT%H")
 

@@ -5,10 +5,10 @@ refunds, as its row of `payment_sessions` shows them.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, repeat
 from struct import Struct
 from typing import Any
@@ -27,7 +27,7 @@ from ledger.session.events import (
 )
 from ledger.session.values import Status
 from projections.follower import Recorded
-from projections.metrics import FIGURES, hour_of
+from projections.metrics import FIGURES, hour_of, hour_text
 
 NAMES = (*FIGURES, "refunds")
 """The figures of a row; `refunds` are sessions that were paid and of whose money some has gone back."""
@@ -53,6 +53,9 @@ TOPICS = (
     Expired.TOPIC,
     *_GONE_BACK,
 )
+
+MAX_KNOWN = 10_000
+"""Hours and parts that a process keeps."""
 
 _MINUTES = 60, 120
 _STEP = 6
@@ -143,71 +146,90 @@ The interval is None before a payment. To the part of a product it adds no more 
 _NOTHING: _Counted = (None, None, 0, ())
 
 
-@dataclass(slots=True, eq=False)
+@lru_cache(MAX_KNOWN)
+def _times_of(hour: str) -> tuple[datetime, datetime]:
+    """Return the hour that a moment begins with, and from when on events of its sessions are late."""
+    start = hour_of(f"{hour}:00:00Z")
+    return start, start + HOUR + LATE_AFTER
+
+
+@lru_cache(MAX_KNOWN)
+def _part_of_place(county: int, subcounty: int | None) -> Part:
+    return "county", f"{county}/{'' if subcounty is None else subcounty}"
+
+
+@lru_cache(MAX_KNOWN)
+def _part_of_product(listing: int | str | None) -> Part:
+    return "product", "" if listing is None else str(listing)
+
+
 class SessionFigures:
-    """A session as far as it is counted. `created` is the state of its first event."""
+    """A session as far as it is counted, from the state of its first event on.
 
-    created: InitVar[dict[str, Any]]
-    hour: datetime = field(init=False)
-    late_from: datetime = field(init=False)
-    """An event that is recorded then or later restates the past."""
+    An event that is recorded from `late_from` on restates the past. `place` is the part of its county and subcounty.
+    """
 
-    user_id: int = field(init=False)
-    place: Part | None = field(init=False)
-    """The part of its county and subcounty."""
-    _products: list[tuple[Part, int]] = field(init=False)
-    _parts: tuple[Part, ...] = field(init=False)
-    _standing: _Standing = _NEW
-    _requested: dict[int, str] = field(default_factory=dict)
-    _cents: int = 0
-    _interval: int | None = None
-    _counted: _Counted = _NOTHING
+    __slots__ = (
+        "_cents",
+        "_counted",
+        "_interval",
+        "_parts",
+        "_products",
+        "_requested",
+        "_standing",
+        "hour",
+        "late_from",
+        "place",
+        "user_id",
+    )
 
-    def __post_init__(self, created: dict[str, Any]) -> None:
+    def __init__(self, created: dict[str, Any]) -> None:
         """Read where it is counted for ever."""
-        self.hour = hour_of(created["timestamp"])
-        self.late_from = self.hour + HOUR + LATE_AFTER
-        self.user_id = created["user_id"]
-        county, subcounty = created.get("county_id"), created.get("subcounty_id")
-        self.place = None
-        if county is not None:
-            self.place = ("county", f"{county}/{'' if subcounty is None else subcounty}")
-        products = defaultdict[Part, int](int)
+        self.hour, self.late_from = _times_of(hour_text(created["timestamp"]))
+        self.user_id: int = created["user_id"]
+        county = created.get("county_id")
+        self.place = None if county is None else _part_of_place(county, created.get("subcounty_id"))
+        self._products: dict[Part, int] = {}
         for line in created["lines"]:
-            listing = line["listing_id"]
-            products["product", "" if listing is None else str(listing)] += line["subtotal_cents"]
-        self._products = list(products.items())
+            part = _part_of_product(line["listing_id"])
+            self._products[part] = self._products.get(part, 0) + line["subtotal_cents"]
         self._parts = self._parts_with(_WITHOUT_RESULT)
+        self._standing = _NEW
+        self._requested: dict[int, str] = {}
+        self._cents = 0
+        self._interval: int | None = None
+        self._counted = _NOTHING
 
     def _parts_with(self, *outcome: Part) -> tuple[Part, ...]:
         return (ALL, *outcome) if self.place is None else (ALL, *outcome, self.place)
 
-    def is_moved_by(self, event: Recorded) -> bool:
-        """Say whether it is counted in other parts, or another interval, once `event` is taken in."""
-        topic = event.topic
-        if topic == Paid.TOPIC and self._interval is not None:
-            return True
-        return topic == Failed.TOPIC or self._standing.status is Status.FAILED
+    def take(self, event: Recorded) -> Sequence[Change]:
+        """Change what is known by one of its events.
 
-    def take(self, event: Recorded) -> None:
-        """Change what is known by one of its events."""
+        If it leaves parts, or the interval of its time to pay, return what `settle` does before that.
+        """
         state, topic, before = event.state, event.topic, self._standing
-        self._standing = standing = _after(before, topic)
+        changes: Sequence[Change] = ()
         if topic == Failed.TOPIC:
-            code = state["code"]
-            self._parts = self._parts_with(
-                ("result_code", state.get("result_code") or code), ("failure_code", code)
-            )
-        elif before.status is Status.FAILED and standing.status is not Status.FAILED:
+            changes, code = self.settle(), state["code"]
+            result = state.get("result_code") or code
+            self._parts = self._parts_with(("result_code", result), ("failure_code", code))
+        elif before.status is Status.FAILED and topic in _STATUS_OF:
+            changes = self.settle()
             self._parts = self._parts_with(_WITHOUT_RESULT)
         if topic == PaymentRequested.TOPIC:
             self._requested[state["attempt"]] = state["timestamp"]
-        elif topic == Paid.TOPIC:
+            return changes
+        if topic == Paid.TOPIC:
+            if self._interval is not None:
+                changes = changes or self.settle()
             self._cents = state["amount_cents"]
             requested = datetime.fromisoformat(self._requested[state["attempt"]])
             self._interval = interval_of(
                 (datetime.fromisoformat(state["paid_at"]) - requested).total_seconds()
             )
+        self._standing = _after(before, topic)
+        return changes
 
     def settle(self) -> list[Change]:
         """Return by how much what it adds has changed since the last call, in each part."""
@@ -230,7 +252,9 @@ class SessionFigures:
         if then is not now or left != interval:
             moved = now.figures - (0 if then is None else then.figures)
             paid = _CENT * (now.is_paid - (then is not None and then.is_paid))
-            changes += [(part, moved + paid * cents, left, interval) for part, cents in self._products]
+            changes += [
+                (part, moved + paid * cents, left, interval) for part, cents in self._products.items()
+            ]
         return changes
 
 
