@@ -186,5 +186,6 @@ def _errors_of(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failure(
-            f"{path}: {error.strerror}. Nothing is lost: type the command again.", NOT_AVAILABLE
+            f"{path}: {error.strerror}. Mend that, or choose another place, and type the command again.",
+            NOT_AVAILABLE,
         ) from error

@@ -65,7 +65,11 @@ def export_view(database: Database, view: str, form: str, path: Path) -> Exporte
         names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
         query = sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(_SCHEMA, view))
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, connection.cursor(name="view") as cursor:
+        with (
+            _removed_if_it_fails(part),
+            os.fdopen(descriptor, "wb") as file,
+            connection.cursor(name="view") as cursor,
+        ):
             cursor.itersize = ROWS_AT_ONCE
             with _WRITERS[form](file, columns) as write:
                 found = (tuple(row.values()) for row in cursor.execute(query))
@@ -77,6 +81,16 @@ def export_view(database: Database, view: str, form: str, path: Path) -> Exporte
     part.replace(path)
     with path.open("rb") as file:
         return ExportedView(rows, file_digest(file, "sha256").hexdigest())
+
+
+@contextmanager
+def _removed_if_it_fails(path: Path) -> Iterator[None]:
+    """Remove what was written of a file: on a full disk it takes the room of all else."""
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _columns(views: Sequence[dict[str, Any]], view: str) -> list[Column]:

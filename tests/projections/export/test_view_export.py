@@ -1,5 +1,6 @@
 import csv
 import json
+import resource
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
@@ -87,3 +88,18 @@ def test_only_views_for_analysts_can_be_exported(owner: Database, tmp_path: Path
             export_view(owner, name, "csv", tmp_path / "out")
         assert refused.value.code == "UNKNOWN_VIEW"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_file_that_was_there_and_nothing_else(owner: Database, tmp_path: Path) -> None:
+    make_view(owner, "SELECT repeat('a', 1000) AS a FROM generate_series(1, 100)")
+    path, before = tmp_path / "made.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+    path.write_text("of yesterday", "utf-8")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            export_view(owner, "made", "csv", path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [(each.name, each.read_text("utf-8")) for each in tmp_path.iterdir()] == [
+        ("made.csv", "of yesterday")
+    ]
