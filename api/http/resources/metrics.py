@@ -5,6 +5,8 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from flask import request
+
 from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.json import amount_text
 from api.http.framework.services import current_services
@@ -76,10 +78,11 @@ def _asked(query: dict[str, Any]) -> FiguresQuery:
     until: datetime = query.get("until") or now
     since: datetime = query.get("since") or until - DEFAULT_PERIOD
     reported_at: datetime | None = query.get("as_reported_at")
+    named = "from" if "from" in request.args else "since"
     if since > until:
-        raise InvalidValue("Let the period end after it begins.", {"since": ["This is after the end."]})
+        raise InvalidValue("Let the period end after it begins.", {named: ["This is after the end."]})
     if until - since > MAX_PERIOD:
-        raise InvalidValue("Choose a period of at most 366 days.", {"since": ["This is too long ago."]})
+        raise InvalidValue("Choose a period of at most 366 days.", {named: ["This is too long ago."]})
     if reported_at is not None and reported_at > now:
         raise InvalidValue(
             "Ask for what was reported at a time that has passed.", {"as_reported_at": ["This is to come."]}

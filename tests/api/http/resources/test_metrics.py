@@ -148,6 +148,9 @@ def test_from_and_to_are_the_same_as_since_and_until(instance: Instance) -> None
         ({"from": "2024-02-30"}, {"from"}),
         ({"from": "1024-02-20"}, {"from"}),
         ({"to": "yesterday"}, {"to"}),
+        ({"from": "2024-01-16", "to": "2024-01-14"}, {"from"}),
+        ({"from": "2022-01-16", "to": "2024-01-14"}, {"from"}),
+        ({"by": ["day", "week"]}, {"by"}),
         ({"by": "month"}, {"by"}),
         ({"group": "buyer"}, {"group"}),
         ({"form": "2024-01-15"}, {"form"}),
@@ -158,7 +161,7 @@ def test_from_and_to_are_the_same_as_since_and_until(instance: Instance) -> None
     ],
 )
 def test_what_cannot_be_answered_is_refused_by_field(
-    instance: Instance, query: dict[str, str], names: set[str]
+    instance: Instance, query: dict[str, str | list[str]], names: set[str]
 ) -> None:
     answer = instance.client(9, "analyst").get(METRICS, params=query)
     assert answer.status_code == 400, answer.text
