@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.monitoring.test_rules_and_boards import FOLDER, RULES
+from tests.monitoring.test_rules_and_boards import FOLDER, RULES, of_boards
 from tests.support.prometheus import prometheus_programs
 
 pytestmark = pytest.mark.system
@@ -180,6 +180,16 @@ def test_each_alert_waits_fires_and_clears(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_query_of_a_board_is_one_that_prometheus_can_read(tmp_path: Path) -> None:
+    rules = [{"record": f"board:{number}", "expr": query} for number, (_, query) in enumerate(of_boards())]
+    file = tmp_path / "boards.yml"
+    file.write_text(json.dumps({"groups": [{"name": "boards", "rules": rules}]}), "utf-8")
+    command = [prometheus_programs()[1], "check", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(rules)} rules found" in done.stdout
 
 
 def test_the_example_for_prometheus_is_one() -> None:

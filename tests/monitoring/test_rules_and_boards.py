@@ -77,9 +77,15 @@ def is_value(name: str, label: str, how: str, wanted: str, shown: str) -> bool:
         return all(
             any(map(re.compile(event).fullmatch, PUBLIC_NAMES.values())) for event in wanted.split("|")
         )
-    if label == "kind" and how == "=":
-        return wanted in UNSEEN_KINDS or f'{name}{{kind="{wanted}"}}' in shown
-    return True
+    if label in ("code", "job", "status"):
+        return True
+    seen = {
+        value
+        for series in re.findall(rf"^{name}\{{(.*)\}}", shown, re.MULTILINE)
+        for known, value in re.findall(r'(\w+)="([^"]*)"', series)
+        if known == label
+    }
+    return set(wanted.split("|") if how == "=~" else [wanted]) <= seen | UNSEEN_KINDS
 
 
 def problems(where: str, expression: str, labels_of: dict[str, set[str]], shown: str) -> Iterator[str]:
@@ -109,6 +115,10 @@ def test_all_expressions_read_what_is_shown(labels_of: dict[str, set[str]], show
     assert list(problems("here", 'sum by (colour) (daftari_dead_letters{kind="x"})', labels_of, shown)) == [
         "here: daftari_dead_letters has no kind x",
         "here: no label colour",
+    ]
+    several = 'daftari_open_cases{kind=~"money_unknown|money_lost"}'
+    assert list(problems("here", several, labels_of, shown)) == [
+        "here: daftari_open_cases has no kind money_unknown|money_lost"
     ]
 
 
