@@ -54,7 +54,7 @@ SIMULATED = {
 INITIATOR_PASSWORD = "MPESA_INITIATOR_PASSWORD"
 
 # Waiting for connections and answers goes on in real time while a test moves the clock, and so do pytest's watches.
-# daraja.eat and statement_cells ask no clock; the moments that they read must be plain ones, which can be stored.
+# daraja.eat, statement_cells and metrics ask no clock; the moments that they read must be plain ones, to be stored.
 freezegun.configure(
     extend_ignore_list=[
         "psycopg",
@@ -67,6 +67,7 @@ freezegun.configure(
         "_pytest",
         "daraja.eat",
         "daraja.statement_cells",
+        "projections.metrics",
     ]
 )
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
