@@ -40,6 +40,7 @@ from tests.support.horizon import until_readable
 from tests.support.instance import DELIVERY, Client, Instance, running_instance
 from tests.support.proxy import DatabaseProxy, cut_off
 from tests.support.shop_faults import listings_held
+from tests.support.suites import others_in_system
 from tests.support.waiting import wait_until
 
 A_FEW_SECONDS = 10
@@ -203,10 +204,11 @@ def test_a_retry_with_its_key_extends_once_wherever_the_first_process_crashed(
         assert event_names(well_stocked, session_id).count("Extended") == 1
 
 
+@pytest.mark.parametrize("step", others_in_system([1, 3], 3))
 def test_a_crash_during_a_prompt_leaves_a_session_that_can_be_paid(
-    clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
+    clock: Clock, well_stocked: Instance, proxy: DatabaseProxy, step: int
 ) -> None:
-    for user, _, crash in each_crash_point(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy, step):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         crash(lambda s, u=user, i=session_id, p=phone: s.checkout.initiate(u, UUID(i), PhoneNumber(p)))
@@ -253,10 +255,11 @@ def test_a_crash_during_a_callback_loses_no_acknowledged_one(
     assert {state for state, _ in messages(well_stocked)} == {"acted_on"}
 
 
+@pytest.mark.parametrize("step", others_in_system([1, 3], 3))
 def test_a_worker_crash_during_an_order_leaves_exactly_one_order(
-    clock: Clock, well_stocked: Instance, proxy: DatabaseProxy
+    clock: Clock, well_stocked: Instance, proxy: DatabaseProxy, step: int
 ) -> None:
-    for user, _, crash in each_crash_point(well_stocked, proxy):
+    for user, _, crash in each_crash_point(well_stocked, proxy, step):
         buyer, session_id = _ready_buyer(well_stocked, user)
         phone = _phone(user)
         assert buyer.initiate(session_id, phone_number=phone).status_code == 200

@@ -168,6 +168,7 @@ def test_a_buyer_pays_and_the_shop_marks_its_order_by_the_webhook(
     expect(page.get_by_text("KES 961.00")).to_be_visible()
 
 
+@pytest.mark.system
 def test_a_shop_that_was_down_learns_of_the_payment_once_it_is_up(
     page: Page, shop: Shop, instance: Instance
 ) -> None:

@@ -13,7 +13,7 @@ from tests.simulation.run import Plan, run
 from tests.support.suites import others_in_system
 
 SEEDS = 200
-GROUPS = 20
+GROUPS = 40
 GROUP_AT_ONCE = 9
 """What `make test` runs, with its checks of texts; the others take minutes, by `make test-system`."""
 

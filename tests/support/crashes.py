@@ -37,12 +37,15 @@ class CrashingProcess:
 
 
 def each_crash_point(
-    instance: Instance, proxy: DatabaseProxy
+    instance: Instance, proxy: DatabaseProxy, step: int = 1
 ) -> Iterator[tuple[int, bool, Callable[..., bool]]]:
-    """Yield (user, whether the answer is lost, how to crash) for each statement of some work, and for each answer."""
+    """Yield (user, whether the answer is lost, how to crash) for each statement of some work, and for each answer.
+
+    With a `step` they are those of every so many statements, from the first.
+    """
     process = CrashingProcess(instance, proxy)
     for answer_is_lost in (False, True):
-        for statement in range(1, MAX_STATEMENTS):
+        for statement in range(1, MAX_STATEMENTS, step):
             user = 1_000 * (1 + answer_is_lost) + statement
             broke: list[bool] = []
 

@@ -1,6 +1,7 @@
 """Tests that share something costly run in one process of a parallel run, or each process would make it again."""
 
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 SHARING = (
     "tests/api/http/framework/test_conformance.py",
@@ -39,3 +40,11 @@ class SharingScheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has 
             if file.startswith(folder):
                 return folder
         return file if file.startswith(SHARING) else nodeid
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Forget what is done, which is looked through at the end of each test: thousands, and so it grew."""
+        super().mark_test_complete(node, item_index, duration)
+        assigned = self.assigned_work[node]
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(assigned[scope].values()):
+            del assigned[scope]
