@@ -28,8 +28,8 @@ class Job:
     """Work to do again and again: `work` returns how much it did.
 
     After a round that did less than a `full_round` there is no more to do now: it rests `rest_seconds`, and ever longer
-    up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by. One that
-    `yields` rests as long as its round took, if that is more: the busier the machine, the less it asks of it.
+    up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by. It
+    rests `yields` times as long as its round took, if that is more: the busier the machine, the less it asks of it.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Job:
     lock: ActiveLock | None = None
     full_round: int = 1
     rounds_to_double: int = ROUNDS_TO_DOUBLE
-    yields: bool = False
+    yields: float = 0.0
 
     def rest(self, idle_rounds: int, took: timedelta) -> float:
         """Return how many seconds to rest after so many rounds without work, of which the last took so long."""
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
         longer = self.rest_seconds * (1 + idle_rounds / self.rounds_to_double)
-        return min(max(longer, took.total_seconds() if self.yields else 0), self.max_rest_seconds)
+        return min(max(longer, self.yields * took.total_seconds()), self.max_rest_seconds)
 
 
 class Stop(Protocol):

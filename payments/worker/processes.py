@@ -49,7 +49,9 @@ LOOK_SECONDS = 0.015
 VIEWS = "views"
 """The name of the job in whose rounds all views share that are caught up, and of the lock of all of them."""
 
-VIEWS_EVERY = (0.03, 0.1)
+VIEWS_EVERY = (0.005, 0.1)
+VIEWS_YIELD = 2
+"""Views rest so many times as long as their round took, so that they take a third of one processor at most."""
 IDLE_ROUNDS_OF_VIEWS = 5
 """After so many rounds without an event the views rest twice as long: a look costs more than such a rest is worth."""
 
@@ -279,7 +281,7 @@ def jobs(
     rounds = SharedRounds(database, log, ActiveLock(locks, VIEWS))
     shared = Shared(locks, max_workers, log, rounds)
     following = Job(
-        VIEWS, rounds.run_once, *VIEWS_EVERY, rounds.lock, BATCH_SIZE, IDLE_ROUNDS_OF_VIEWS, yields=True
+        VIEWS, rounds.run_once, *VIEWS_EVERY, rounds.lock, BATCH_SIZE, IDLE_ROUNDS_OF_VIEWS, VIEWS_YIELD
     )
     return [following, *(job for process in PROCESSES for job in process.jobs(parts, shared))]
 
