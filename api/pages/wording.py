@@ -16,6 +16,7 @@ from ledger.session.values import RefundState, RefundStatus, Status
 from payments.checkout.next_action import NextAction
 from payments.exceptions.next_steps import KIND_NAMES, Kind
 from payments.inbox.inbox import Channel
+from payments.refunds.order_refunds import REFUND_ORDER
 from projections.sessions import SessionRow
 
 UNIT_SYMBOLS = frozenset({"kg", "g", "l", "ml"})
@@ -104,6 +105,7 @@ MESSAGE_NAMES = {
 
 _OF_MESSAGE = re.compile(f"({'|'.join(Channel)}): [a-z0-9_ ]+")
 _OF_PROPOSAL = re.compile(r"(assign|close) (money_[a-z_]+) [a-z]+\.(\w+)(.*)", re.DOTALL)
+_OF_ORDER = f"{REFUND_ORDER} order of session "
 _PROPOSED = {"assign": "Allocate", "close": "Close"}
 
 
@@ -267,6 +269,8 @@ def case_detail(detail: str) -> str:
     if proposed:
         action, kind, receipt, rest = proposed.groups()
         return f"{_PROPOSED[action]} {KIND_NAMES[Kind(kind)].lower()} {receipt}{rest}"
+    if detail.startswith(_OF_ORDER):
+        return f"Refund the order of session {detail.removeprefix(_OF_ORDER)}"
     return CASE_DETAILS.get(detail) or f"{detail[:1].upper()}{detail[1:]}"
 
 

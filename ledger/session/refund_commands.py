@@ -11,6 +11,7 @@ a refund whose result may have been missed is `in_doubt` until M-Pesa, the state
 from datetime import datetime
 
 from ledger.errors import Rejected
+from ledger.money import Money
 from ledger.session import events
 from ledger.session.state import SessionState
 from ledger.session.values import Evidence, Refund, RefundState, Reversal, ReversalMeaning
@@ -227,7 +228,7 @@ class RefundCommands(SessionState):
         amount = left if amount_cents is None else amount_cents
         if not 0 < amount <= left:
             raise Rejected(
-                "REFUND_EXCEEDS_ORDER", f"Of the order's money {left} cents are left to give back."
+                "REFUND_EXCEEDS_ORDER", f"Of the order's money {Money(left)} shillings are left to give back."
             )
         if payout_receipt is None and amount != self.totals.total_cents:
             raise Rejected(

@@ -84,7 +84,8 @@ open_proposals AS (
     SELECT 'decision_proposed' AS kind, proposal_id::text AS case_id, session_id, proposed_at AS since,
            amount_cents AS money_cents,
            action || ' ' || subject || coalesce(' to session ' || (arguments->>'session'), '')
-           || coalesce(': ' || (arguments->>'note'), '') || ', proposed by ' || proposed_by AS detail
+           || coalesce(': ' || coalesce(arguments->>'note', arguments->>'reason'), '')
+           || ', proposed by ' || proposed_by AS detail
     FROM decision_proposals AS proposal
     WHERE expires_at > %(now)s AND proposed_at <= %(now)s AND NOT EXISTS
         (SELECT FROM decision_proposal_ends AS done WHERE done.proposal_id = proposal.proposal_id)

@@ -75,6 +75,7 @@ def test_a_payment_taken_back_after_the_order_is_seen_by_everybody_and_counts_on
     assert (row["state"], row["why"], row["means"]) == ("refunded", "payment_reversed", "outside")
     refused = operator.post(f"/api/payments/sessions/{session_id}/refund/", json={"reason": NOTE})
     assert (refused.status_code, refused.json()["error_code"]) == (409, "REFUND_EXCEEDS_ORDER")
+    assert refused.json()["message"] == "Of the order's money 0.00 shillings are left to give back."
 
 
 def test_the_case_of_a_payment_taken_back_is_closed_with_a_reason(instance: Instance, buyer: Client) -> None:

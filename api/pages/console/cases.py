@@ -216,12 +216,11 @@ def _payment(case: Case | None) -> tuple[OpenMovement | None, str]:
 
 
 def _proposed(case: Case | None) -> Mapping[str, Any]:
-    """Return the arguments of the decision that a case proposes, if it proposes one about another case."""
+    """Return the arguments of the decision that a case proposes; none if it proposes none."""
     if case is None or case.kind != Kind.DECISION_PROPOSED:
         return {}
     with suppress(Rejected):
-        proposal = current_services().cases.proposal(case.case_id)
-        return proposal.arguments if "case_id" in proposal.arguments else {}
+        return current_services().cases.proposal(case.case_id).arguments
     return {}
 
 

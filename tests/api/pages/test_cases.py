@@ -184,7 +184,11 @@ def test_the_refund_of_an_order_on_its_payment_takes_two_operators(careful: Inst
 
     shown = second.get(path, timeout=10).text
     assert "Waits for a second person" in shown
+    assert f"Refund the order of session {session_id}: Sold twice., proposed by operator 9" in shown
     case_id = shown.split('name="case_id" value="')[1].split('"')[0]
+    case = second.get(f"{careful.base_url}/console/work/decision_proposed/{case_id}/", timeout=10).text
+    assert "by reversal of the whole payment" in case
+    assert "stay off the shelf" in case
     form = {"kind": "decision_proposed", "case_id": case_id, "action": "approve", "page": "case"}
     form["proof"] = proof_in(shown)
     answer = second.post(f"{careful.base_url}/console/work/act/", data=form, timeout=10)
