@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.session.session import PaymentSession
-from ledger.session.values import RefundState, Status
+from ledger.session.status_row import money_of_order
+from ledger.session.values import RefundState, RefundStatus, Status
 from projections.cases import CaseKind
 
 
@@ -212,6 +213,9 @@ OF_STATUS = {
 }
 """The next step about a payment by its status, where no refund says more."""
 
+ORDER_REFUNDED = "It was paid and ordered, and all money of the order has gone back."
+"""What is said of such a payment."""
+
 OF_REFUND = {
     RefundState.DUE: "Decide about it in its case: approve it, hold it, or record that it went back otherwise.",
     RefundState.APPROVED: "It is approved, and the worker sends it to M-Pesa within a minute. Nothing is to be done.",
@@ -231,7 +235,9 @@ REFUND_IN_DOUBT = (
 
 def next_steps(session: PaymentSession, status: Status) -> Iterator[str]:
     """Yield what an operator does next about a payment that reads as `status` now, the whole first."""
-    if status != Status.FAILED or not session.refunds:
+    if money_of_order(session).status == RefundStatus.REFUNDED:
+        yield ORDER_REFUNDED
+    elif status != Status.FAILED or not session.refunds:
         yield OF_STATUS[status]
     for refund in session.refunds.values():
         yield f"Refund {refund.number}: {REFUND_IN_DOUBT if refund.in_doubt else OF_REFUND[refund.state]}"

@@ -8,6 +8,7 @@ from payments.exceptions.next_steps import (
     KIND_NAMES,
     OF_REFUND,
     OF_STATUS,
+    ORDER_REFUNDED,
     REFUND_IN_DOUBT,
     WHAT_CAN_BE_DONE,
     Kind,
@@ -48,6 +49,14 @@ def test_an_order_with_a_refund_tells_of_both(ledger: Ledger) -> None:
     assert list(next_steps(session, session.status)) == [
         OF_STATUS[Status.ORDER_CREATED],
         f"Refund 1: {OF_REFUND[RefundState.DUE]}",
+    ]
+
+
+def test_an_order_whose_money_is_back_is_not_said_to_be_refunded_below(ledger: Ledger) -> None:
+    session = Checkout(ledger).prompt().pay("UKGTAKEN01").order().take_back("UKGTAKEN01").session
+    assert list(next_steps(session, session.status)) == [
+        ORDER_REFUNDED,
+        f"Refund 1: {OF_REFUND[RefundState.REFUNDED]}",
     ]
 
 
