@@ -104,14 +104,14 @@ def _opens(subject: Subject, kind: CaseKind, describe: Describe, after: timedelt
     """Return the change that opens a case, to be shown `after` the event."""
 
     def change(cases: CasesOfSession, event: Recorded) -> None:
-        key = _key(subject, event)
+        key, since = _key(subject, event), event.happened_at
         cases[key] = PaymentCase(
             session_id=event.session_id,
             subject=subject,
             number=key[1],
             kind=kind,
-            since=event.happened_at,
-            visible_from=event.happened_at + after,
+            since=since,
+            visible_from=since + after,
             money_cents=event.state["amount_cents"],
             detail=describe(event.state),
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -163,8 +164,9 @@ def hour_text(moment: str) -> str:
     return moment[:13] if moment.endswith("Z") else hour_of(moment).strftime("%Y-%m-%dT%H")
 
 
+@cache
 def _change(topic: str, before: str | None) -> Figures:
-    """Return what one event changes but for the money."""
+    """Return what one event changes but for the money; it is only read."""
     if before is None:
         return Counter(sessions_created=1, pending=1)
     after = _MOVES_TO[topic]

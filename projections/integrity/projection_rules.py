@@ -3,7 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -33,9 +32,12 @@ FOLLOWING: tuple[SessionRows[Any], ...] = (PaymentRefunds(), PaymentCases())
 
 RULES = {REFUNDS: "refunds", CASES: "cases"}
 
-SEARCHED_ROWS = f"SELECT {', '.join(SEARCHED)} FROM {SEARCH} WHERE session_id = ANY(%s)"  # noqa: S608 - as below
-
-_SEARCHED_OF = itemgetter(*SEARCHED)
+SEARCHED_OTHERWISE = f"""
+SELECT session.session_id FROM payment_sessions AS session LEFT JOIN {SEARCH} AS known USING (session_id)
+WHERE session.session_id = ANY(%s)
+  AND ({", ".join(f"session.{name}" for name in SEARCHED)})
+      IS DISTINCT FROM ({", ".join(f"known.{name}" for name in SEARCHED)})
+"""  # noqa: S608 - as below
 
 BUILT = "SELECT coalesce(max(projection_version), 1) AS version FROM projection_rebuilds WHERE name = %s"
 METRICS_AHEAD = f"""
@@ -71,12 +73,9 @@ def refunds_and_cases(ids: SessionIds, logs: Sequence[SessionLog], reader: Reade
 def search(ids: SessionIds, logs: Sequence[SessionLog], reader: Reader) -> Iterator[Violation]:
     """What auditors find a session by is what its status row says, once its last event is followed."""
     until = reader.terms.followed[SEARCH]
-    found = reader.connection.execute(SEARCHED_ROWS, (ids,), binary=True)
-    stored = {row["session_id"].int: tuple(row.values()) for row in found}
-    for log in logs:
-        if log.status_row is None or not log.recorded or log.recorded[-1].position > until:
-            continue
-        if stored.get(log.session_id.int) != _SEARCHED_OF(log.status_row):
+    others = {row["session_id"] for row in reader.connection.execute(SEARCHED_OTHERWISE.encode(), (ids,))}
+    for log in logs if others else ():
+        if log.session_id in others and log.recorded and log.recorded[-1].position <= until:
             yield log.violation("search", f"its row in {SEARCH} is not what payment_sessions says")
 
 

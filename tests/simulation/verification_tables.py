@@ -77,7 +77,7 @@ class VerificationTables:
             invariants.ALL_SESSIONS.encode(): lambda _: self._session_ids(),
             session_checks.LOG: self._log_of,
             session_checks.ROWS: self._rows_of,
-            projection_rules.SEARCHED_ROWS: lambda _: [],  # No follower of the simulation fills it.
+            projection_rules.SEARCHED_OTHERWISE.encode(): self._rows_unsearched,
             erasure_rules.LEFT_OF_ERASED: lambda _: [],
             log_rules.WEBHOOK_ENDPOINTS: lambda _: [],
             log_rules.SHARED_POSITIONS: lambda _: self._shared_positions(),
@@ -125,6 +125,10 @@ class VerificationTables:
 
     def _rows_of(self, values: Any) -> list[Row]:
         return [self._row(self._ledger.rows[each]) for each in values[0] if each in self._ledger.rows]
+
+    def _rows_unsearched(self, values: Any) -> list[Row]:
+        """Return all: no follower of the simulation fills the table of the search."""
+        return [{"session_id": each} for each in values[0] if each in self._ledger.rows]
 
     def _row(self, row: Row) -> Row:
         moments = {name: row[name] and datetime.fromisoformat(row[name]) for name in MOMENTS}
