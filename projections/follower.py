@@ -354,10 +354,15 @@ def genuine(
     With `topics`, rows of others are not checked.
     """
     for row in rows:
-        if macs is None or (topics is not None and row["topic"] not in topics) or macs.is_genuine(row):
+        if _is_ours(row, macs, topics):
             yield row
-        else:
-            _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+
+
+def _is_ours(row: dict[str, Any], macs: EventMacs | None, topics: Sequence[str] | None) -> bool:
+    if macs is None or (topics is not None and row["topic"] not in topics) or macs.is_genuine(row):
+        return True
+    _log.error("event_forged", session_id=str(row["session_id"]), version=row["version"])
+    return False
 
 
 def _events(
@@ -366,7 +371,7 @@ def _events(
     """Yield the events of rows as `genuine` does, which stay with them; a forged one may not even be decodable."""
     for row in rows:
         if (event := row.get("event")) is None:
-            if not any(genuine((row,), macs, topics)):
+            if not _is_ours(row, macs, topics):
                 continue
             try:
                 event = recorded(row)

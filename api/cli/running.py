@@ -1,6 +1,7 @@
 """`daftari serve`, `work` and `simulator`: the programs that `daftari up` runs."""
 
 import _thread
+import gc
 import json
 import os
 import signal
@@ -83,6 +84,7 @@ def work(*, waits: bool) -> None:
     require_url(settings.database_url)
     configure_logging(settings.daftari_log_format)
     stopping, services = stop_on_signals(), build_services(settings)
+    gc.freeze()  # What was imported stays: the collector walked it again and again while a view caught up.
     try:
         run_jobs(jobs(services.worker, look_seconds=LOOK_SECONDS), stopping)
     finally:
