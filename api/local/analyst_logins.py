@@ -103,4 +103,5 @@ def _administrator(settings: Settings) -> Iterator[Connection[Any]]:
     if is_embedded(settings):
         url = url_of_login(url, OWNER)
     with psycopg.connect(url, autocommit=True, row_factory=tuple_row, **which_server(url)) as connection:
+        connection.execute(analysts.ALONE)
         yield connection

@@ -14,6 +14,10 @@ from ledger.errors import InvalidValue
 from ledger.store.role_names import Roles
 from ledger.store.roles import exists, view_grants
 
+# Rights on the same views and functions cannot be given twice at once.
+ALONE = f"SELECT pg_advisory_lock({0x0DAF7A23})"
+"""Lets a connection change logins alone, until it is closed."""
+
 MAX_CONNECTIONS = 3
 LIMITS = {
     "search_path": "analytics",

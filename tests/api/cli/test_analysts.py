@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -9,10 +10,12 @@ import psycopg
 import pytest
 
 from api.local.database_logins import url_of_login
+from ledger.store import analysts
 from ledger.store.migrate import migrate
 from tests.api.cli.support import daftari
 from tests.support.analysts import make_group
 from tests.support.embedded import embedded_instance
+from tests.support.waiting import wait_until
 
 AUDITED = "SELECT kind, actor FROM audit_log WHERE subject = 'login:wanjiru' ORDER BY recorded_at"
 
@@ -83,6 +86,16 @@ def test_a_role_that_is_no_analyst_is_left_alone(embedded: str, data_folder: Pat
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "There is no analyst kamau." in refused.stderr
     assert "small letters" in daftari("create-analyst", "daftari_app", **environ).stderr
+
+
+def test_logins_are_made_one_after_the_other(embedded: str, data_folder: Path) -> None:
+    waits = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(embedded, autocommit=True) as superuser:
+        with psycopg.connect(embedded, autocommit=True) as other:
+            other.execute(analysts.ALONE)
+            made = pool.submit(daftari, "create-analyst", "wanjiru", DAFTARI_DATA_DIR=str(data_folder))
+            wait_until(lambda: superuser.execute(waits).fetchone() is not None, "it waits for the other")
+        assert made.result().returncode == 0
 
 
 def test_no_login_is_made_changed_or_removed_without_its_entry(embedded: str, data_folder: Path) -> None:
