@@ -29,7 +29,6 @@ LeanRead = Callable[[Any, Sequence[tuple[Any, UUID]]], list[Any]]
 """Of the services, and of each request its caller and the id in its path: what each is shown, or its refusal."""
 WARNINGS = "Daftari-Warnings"
 UNKNOWN = "There is no field of this name here."
-REPEATED = "Give this once."
 MAX_NAMES_TOLD = 10
 MAX_NAME_TOLD = 60
 
@@ -193,7 +192,7 @@ def warnings() -> Iterator[tuple[str, str]]:
 
 
 def check_names() -> None:
-    """Raise InvalidValue for names that its view does not know, or a query has twice; or note the first for WARNINGS.
+    """Raise InvalidValue for names in the request that its view does not know, or note them for WARNINGS.
 
     Where the view has a schema that refuses them by itself, they are left to that, and told with everything else.
     """
@@ -207,8 +206,6 @@ def check_names() -> None:
         app_ctx.g.ignored_names = [name for names in unknown.values() for name in names]
     elif stray := [name for place, names in unknown.items() if place not in schemas for name in names]:
         raise wrong_fields({name: [UNKNOWN] for name in stray[:MAX_NAMES_TOLD]})
-    elif asked.query_string and (repeated := [name for name, texts in asked.args.lists() if len(texts) > 1]):
-        raise wrong_fields({name: [REPEATED] for name in repeated[:MAX_NAMES_TOLD]})
 
 
 def _load_of(schema: Schema, location: str) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ from api.http.schemas.metric_schemas import Metrics, MetricsQuery, RestatementLi
 from api.http.schemas.pagination import Cursor, link_after
 from api.issued_tokens import Role
 from ledger import clock
-from ledger.errors import InvalidValue
+from ledger.errors import InvalidValue, wrong_fields
 from ledger.session.events import EVENT_CLASSES, PUBLIC_NAMES
 from ledger.session.values import Status
 from projections import metrics
@@ -74,6 +74,11 @@ def list_restatements(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _asked(query: dict[str, Any]) -> FiguresQuery:
+    repeated = [name for name, texts in request.args.lists() if len(texts) > 1]
+    if repeated:
+        raise wrong_fields(
+            {name: ["Give this once: the figures would be of the first alone."] for name in repeated}
+        )
     now = clock.now()
     until: datetime = query.get("until") or now
     since: datetime = query.get("since") or until - DEFAULT_PERIOD

@@ -37,13 +37,6 @@ def test_unknown_names_of_a_query_are_refused_with_and_without_a_schema(
     assert answer.json["errors"] == {"form": [UNKNOWN]}
 
 
-def test_an_endpoint_that_ignores_names_takes_the_first_that_a_query_has_twice(
-    client: FlaskClient, bearer: Bearer
-) -> None:
-    answer = client.get("/api/probes/list/?page=1&page=x", headers=bearer())
-    assert answer.status_code == 200
-
-
 def test_the_contracts_endpoints_ignore_them_and_say_so(client: FlaskClient, bearer: Bearer) -> None:
     body = {"amount": 5, "delivery_details": {"city": "x", "full_name": ""}}
     answer = client.post(f"{SESSIONS}?from=1", json=body, headers=bearer())
