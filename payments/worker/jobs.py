@@ -1,5 +1,6 @@
 """The worker's loops: one thread a job, each at its own pace, all stopped by one event."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +30,8 @@ class Job:
 
     After a round that did less than a `full_round` there is no more to do now: it rests `rest_seconds`, and ever longer
     up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by. It
-    rests `yields` times as long as its round took, if that is more: the busier the machine, the less it asks of it.
+    rests as long as its round took if that was `usual_seconds`, and as many times longer as the round was longer: the
+    busier the machine, the less it asks of it.
     """
 
     name: str
@@ -39,14 +41,15 @@ class Job:
     lock: ActiveLock | None = None
     full_round: int = 1
     rounds_to_double: int = ROUNDS_TO_DOUBLE
-    yields: float = 0.0
+    usual_seconds: float = math.inf
 
     def rest(self, idle_rounds: int, took: timedelta) -> float:
         """Return how many seconds to rest after so many rounds without work, of which the last took so long."""
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
         longer = self.rest_seconds * (1 + idle_rounds / self.rounds_to_double)
-        return min(max(longer, self.yields * took.total_seconds()), self.max_rest_seconds)
+        yielded = max(0.0, took.total_seconds()) ** 2 / self.usual_seconds
+        return min(max(longer, yielded), self.max_rest_seconds)
 
 
 class Stop(Protocol):

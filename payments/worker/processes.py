@@ -49,9 +49,9 @@ LOOK_SECONDS = 0.015
 VIEWS = "views"
 """The name of the job in whose rounds all views share that are caught up, and of the lock of all of them."""
 
-VIEWS_EVERY = (0.005, 0.1)
-VIEWS_YIELD = 2
-"""Views rest so many times as long as their round took, so that they take a third of one processor at most."""
+VIEWS_EVERY = (0.003, 0.1)
+USUAL_ROUND_OF_VIEWS = 0.012
+"""After a longer round, as on a busy machine, views rest for several rounds: payments need the processors."""
 IDLE_ROUNDS_OF_VIEWS = 5
 """After so many rounds without an event the views rest twice as long: a look costs more than such a rest is worth."""
 
@@ -281,7 +281,13 @@ def jobs(
     rounds = SharedRounds(database, log, ActiveLock(locks, VIEWS))
     shared = Shared(locks, max_workers, log, rounds)
     following = Job(
-        VIEWS, rounds.run_once, *VIEWS_EVERY, rounds.lock, BATCH_SIZE, IDLE_ROUNDS_OF_VIEWS, VIEWS_YIELD
+        VIEWS,
+        rounds.run_once,
+        *VIEWS_EVERY,
+        rounds.lock,
+        BATCH_SIZE,
+        IDLE_ROUNDS_OF_VIEWS,
+        USUAL_ROUND_OF_VIEWS,
     )
     return [following, *(job for process in PROCESSES for job in process.jobs(parts, shared))]
 

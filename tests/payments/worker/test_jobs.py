@@ -49,10 +49,18 @@ def test_a_job_rests_unless_its_round_was_full(rounds: list[int], expected: list
 
 @pytest.mark.parametrize(
     ("idle_rounds", "took", "expected"),
-    [(0, 0.001, 0.1), (0, 0.15, 0.3), (10, 0.07, 0.2), (100, 0.07, 0.5), (0, 7.0, 0.5), (0, -3600.0, 0.1)],
+    [
+        (0, 0.05, 0.1),
+        (0, 0.1, 0.2),
+        (0, 0.15, 0.45),
+        (10, 0.07, 0.2),
+        (100, 0.07, 0.5),
+        (0, 7.0, 0.5),
+        (0, -3600.0, 0.1),
+    ],
 )
-def test_a_job_that_yields_rests_by_how_long_its_round_took(
+def test_a_job_rests_ever_longer_after_rounds_that_are_longer_than_usual(
     idle_rounds: int, took: float, expected: float
 ) -> None:
-    job = Job("followed", lambda: 0, 0.1, 0.5, rounds_to_double=10, yields=2)
+    job = Job("followed", lambda: 0, 0.1, 0.5, rounds_to_double=10, usual_seconds=0.05)
     assert job.rest(idle_rounds, timedelta(seconds=took)) == pytest.approx(expected)
