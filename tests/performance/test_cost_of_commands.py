@@ -20,6 +20,7 @@ from tests.support.database import reachable_folder
 from tests.support.horizon import until_readable
 from tests.support.instance import Instance, running_instance
 from tests.support.proxy import proxy_before
+from tests.support.waiting import wait_until
 
 Answer = TypeVar("Answer")
 
@@ -36,6 +37,7 @@ SELECT statement FROM pg_prepared_statements WHERE generic_plans = 0 AND custom_
 READ_WHOLE = """
 SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname IN ('payment_events', 'payment_sessions', 'shop_orders')
 """
+HAS_OTHERS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 class Shopper:
@@ -141,6 +143,8 @@ def measured(own_database_url: str) -> Iterator[Measured]:
         closing(Database(own_database_url, max_connections=2)) as past_the_proxy,
     ):
         meter = CostMeter(proxy, connection)
+        # A connection that made the database tells as it ends how it read.
+        wait_until(lambda: connection.execute(HAS_OTHERS).fetchone() is None, "other connections to end")
         whole: dict[str, int] = dict(connection.execute(READ_WHOLE).fetchall())
         with running_instance(proxy.url, folder, DAFTARI_DATABASE_CONNECTIONS=CONNECTIONS) as instance:
             put_on_shelf(instance, TOMATOES, stock="1000")

@@ -20,6 +20,7 @@ from tests.scenarios.steps import (
     cases,
     count,
     event_names,
+    let_phones_answer,
     messages,
     observe,
     on_shelf,
@@ -123,6 +124,7 @@ def test_of_a_callback_and_a_status_query_at_once_one_records_the_payment(
     clock: Clock, instance: Instance, buyer: Client
 ) -> None:
     session_id = instance.pay(buyer, phone_number=CALLBACK_LOST)
+    let_phones_answer(instance)
     clock.tick(20)
     prompt = prompt_of(instance, CALLBACK_LOST)
     late = callback(prompt, MpesaReceiptNumber=receipt_of(prompt))
