@@ -1,9 +1,10 @@
 """Sums of the figures by hour, day and month, and what late events added to them: the table that `figures` reads."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from math import inf
 from operator import attrgetter, itemgetter
@@ -153,7 +154,13 @@ def _text_of(numbers: Sequence[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}" if numbers else "{}"
 
 
-OfStarts = dict[datetime, dict[Part, Sum]]
+OfStarts = defaultdict[datetime, defaultdict[Part, Sum]]
+
+
+def _no_sums() -> OfStarts:
+    return defaultdict(
+        partial(defaultdict, Sum)
+    )  # No lambda: processes of a verification send it to each other.
 
 
 class Sums:
@@ -161,8 +168,8 @@ class Sums:
 
     def __init__(self, least: str = "hour") -> None:
         self.least = least
-        self.of_starts: OfStarts = {}
-        self.of_counties: OfStarts = {}
+        self.of_starts = _no_sums()
+        self.of_counties = _no_sums()
 
     def follow(self, events: Iterable[Recorded], until: float = inf) -> None:
         """Add what the events of one session have changed up to a position; not its buyer.
@@ -182,19 +189,15 @@ class Sums:
 
     def add(self, session: SessionFigures, changes: Iterable[Change]) -> None:
         """Add what a session has changed."""
-        of_start = _of(self.of_starts, GRAINS[self.least](session.hour))
+        of_start = self.of_starts[GRAINS[self.least](session.hour)]
         for part, number, left, interval in changes:
-            totals = of_start if part[0] != "county" else _of(self.of_counties, month_of(session.hour))
-            total = totals.get(part)
-            if total is None:
-                total = totals[part] = Sum()
-            total.add(number, left, interval)
+            totals = of_start if part[0] != "county" else self.of_counties[month_of(session.hour)]
+            totals[part].add(number, left, interval)
 
     def count_buyer(self, session: SessionFigures) -> None:
         """Count the buyer of a session where it is counted by county."""
         if session.place is not None:
-            of_month = _of(self.of_counties, month_of(session.hour))
-            of_month.setdefault(session.place, Sum()).count_buyer(session.user_id)
+            self.of_counties[month_of(session.hour)][session.place].count_buyer(session.user_id)
 
     def merge(self, other: "Sums") -> None:
         """Add what others have added up; not the buyers, whose order is lost."""
@@ -223,27 +226,17 @@ class Sums:
         of_starts = self.of_starts
         yield self.least, of_starts
         for grain in names[names.index(self.least) + 1 :]:
-            shorter, of_starts = of_starts, {}
+            shorter, of_starts = of_starts, _no_sums()
             _merge(of_starts, shorter, GRAINS[grain])
             yield grain, of_starts
         yield "month", self.of_counties
 
 
-def _of(of_starts: OfStarts, start: datetime) -> dict[Part, Sum]:
-    totals = of_starts.get(start)
-    if totals is None:
-        totals = of_starts[start] = {}
-    return totals
-
-
 def _merge(into: OfStarts, others: OfStarts, begin: Callable[[datetime], datetime]) -> None:
     for start, totals in others.items():
-        of_start = _of(into, begin(start))
+        of_start = into[begin(start)]
         for part, total in totals.items():
-            known = of_start.get(part)
-            if known is None:
-                known = of_start[part] = Sum()
-            known.merge(total)
+            of_start[part].merge(total)
 
 
 class LateRows:
@@ -254,21 +247,16 @@ class LateRows:
 
     def __init__(self) -> None:
         self._of_events: list[tuple[Recorded, datetime, Change]] = []
-        self._of_groups: dict[tuple[Part, datetime, datetime], Sum] = {}
+        self._of_groups = defaultdict[tuple[Part, datetime, datetime], Sum](Sum)
 
     def add(self, event: Recorded, hour: datetime, changes: Iterable[Change]) -> None:
         """Keep what an event changes in the figures of an hour."""
-        recorded_at, groups = event.recorded_at, self._of_groups
         for change in changes:
             part, number, left, interval = change
             if part == ALL:
                 self._of_events.append((event, hour, change))
             elif part[0] not in NOT_AS_REPORTED:
-                place = part, hour, recorded_at
-                total = groups.get(place)
-                if total is None:
-                    total = groups[place] = Sum()
-                total.add(number, left, interval)
+                self._of_groups[part, hour, event.recorded_at].add(number, left, interval)
 
     def rows(self) -> Iterator[Row]:
         """Yield them as rows of the table."""
