@@ -30,7 +30,7 @@ class Job:
 
     After a round that did less than a `full_round` there is no more to do now: it rests `rest_seconds`, and ever longer
     up to `max_rest_seconds` while there is nothing. Where another worker holds `lock`, this one stands by. It
-    rests as long as its round took if that was `usual_seconds`, and as many times longer as the round was longer: the
+    rests as long as its rounds take if that is `usual_seconds`, and as many times longer as they are longer: the
     busier the machine, the less it asks of it.
     """
 
@@ -44,7 +44,7 @@ class Job:
     usual_seconds: float = math.inf
 
     def rest(self, idle_rounds: int, took: timedelta) -> float:
-        """Return how many seconds to rest after so many rounds without work, of which the last took so long."""
+        """Return how many seconds to rest after so many rounds without work, where a round takes so long."""
         if self.lock is not None and not self.lock.was_held:
             return STAND_BY_SECONDS
         longer = self.rest_seconds * (1 + idle_rounds / self.rounds_to_double)
@@ -75,6 +75,7 @@ def run_job(job: Job, stop: Stop) -> None:
     """Do one job until `stop` is set."""
     idle_rounds = failures = 0
     said: str | None = None
+    last_took = timedelta(0)
     while not stop.is_set():
         began_at = clock.now()
         try:
@@ -90,7 +91,10 @@ def run_job(job: Job, stop: Stop) -> None:
         said, failures = None, 0
         idle_rounds = 0 if done else idle_rounds + 1
         if done < job.full_round:
-            stop.wait(job.rest(idle_rounds, clock.now() - began_at))
+            took = clock.now() - began_at
+            # The shorter of two in a row: one round that had to wait is no sign of a busy machine.
+            stop.wait(job.rest(idle_rounds, min(took, last_took)))
+            last_took = took
     if job.lock is not None:
         job.lock.release()
 

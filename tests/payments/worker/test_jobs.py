@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 import pytest
+from freezegun import freeze_time
 
+from ledger import clock
 from payments.worker.jobs import Job, run_job
 
 
@@ -64,3 +66,17 @@ def test_a_job_rests_ever_longer_after_rounds_that_are_longer_than_usual(
 ) -> None:
     job = Job("followed", lambda: 0, 0.1, 0.5, rounds_to_double=10, usual_seconds=0.05)
     assert job.rest(idle_rounds, timedelta(seconds=took)) == pytest.approx(expected)
+
+
+def test_one_long_round_among_short_ones_makes_no_rest_longer() -> None:
+    took = [0.15, 0.01, 0.15, 0.15, 0.01]
+    rests = Rests([1] * len(took))
+    rounds = iter(took)
+    with freeze_time(clock.now()) as frozen:
+
+        def work() -> int:
+            frozen.tick(next(rounds))
+            return rests.work()
+
+        run_job(Job("followed", work, 0.1, 0.5, full_round=10, usual_seconds=0.05), rests)
+    assert rests.log[1::2] == [*3 * ["rested 0.10"], "rested 0.45", "rested 0.10"]
