@@ -13,10 +13,12 @@ from projections.journal import CUSTOMERS_PAYMENT, TABLE, Journal
 
 MAX_AT_ONCE = 500
 
+_IS_PENDING = """journal_ordinal IS NULL
+  AND (kind = 'payment' AND verdict = 'unknown' OR kind <> 'payment' AND verdict <> 'new')"""
+_ONE_PENDING = f"SELECT kind FROM mpesa_movements WHERE {_IS_PENDING} LIMIT 1"  # noqa: S608 - made of names of our own
 # The matcher holds its rows while it works; they are looked at in the next round.
 _PENDING = f"""
-SELECT verdict, first_seen_at, session_id, {COLUMNS} FROM mpesa_movements
-WHERE journal_ordinal IS NULL AND (kind = 'payment' AND verdict = 'unknown' OR kind <> 'payment' AND verdict <> 'new')
+SELECT verdict, first_seen_at, session_id, {COLUMNS} FROM mpesa_movements WHERE {_IS_PENDING}
 ORDER BY first_seen_at, movement_key LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608 - made of names of our own
 _IN_THE_BOOKS = f"SELECT receipt FROM {TABLE} WHERE receipt = ANY(%(receipts)s) AND {CUSTOMERS_PAYMENT}"  # noqa: S608 - as above
@@ -54,10 +56,13 @@ def post_movements(database: Database, keys: KeyRing, limit: int = MAX_AT_ONCE) 
     """Take up to `limit` movements into the movement log, and post them; return how many were looked at.
 
     It works under the lock of the journal, so that each has its place among the events, and is posted once whether its
-    event or it comes first. One that is forged is marked and not posted, so that no other waits behind it; what M-Pesa
-    tells of it later is looked at anew. A row that somebody else logged for a movement counts for nothing. Raises
-    Unavailable.
+    event or it comes first. While there is none, the lock is left to the journal's rounds. One that is forged is marked
+    and not posted, so that no other waits behind it; what M-Pesa tells of it later is looked at anew. A row that
+    somebody else logged for a movement counts for nothing. Raises Unavailable.
     """
+    with database.connection() as connection:
+        if connection.execute(_ONE_PENDING.encode()).fetchone() is None:
+            return 0
     with database.transaction() as connection:
         if not connection.execute(TRY_TO_BE_ACTIVE, (TABLE,)).fetchone()["active"]:
             return 0

@@ -289,6 +289,17 @@ def test_a_payment_that_was_taken_back_is_posted_once(
     assert "mpesa_clearing" not in balances(database)
 
 
+def test_the_lock_of_the_journal_is_left_alone_while_no_movement_waits(
+    matcher: Matcher, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[str] = []
+    matcher.ingest([movement("reversal", REVERSAL)])
+    assert post_movements(database, key_ring(database)) == 1
+    monkeypatch.setattr(database, "transaction", lambda: locked.append("journal"))
+    assert post_movements(database, key_ring(database)) == 0
+    assert not locked
+
+
 def test_a_reversal_that_a_person_made_clears_the_refund_that_was_recorded_by_hand(
     ledger: Ledger, matcher: Matcher, database: Database
 ) -> None:
