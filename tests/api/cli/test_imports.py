@@ -1,5 +1,8 @@
-"""A command imports what it needs and no more: imports are most of the time that a short command takes."""
+"""A program imports what it needs and no more: imports are most of the time that a short command takes, and most of the
+memory that a process of the API has.
+"""
 
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +22,29 @@ try:
 finally:
     print(*sys.modules, file=sys.stderr)
 """
+SERVED = """
+import os
+import sys
+from api.cli import main
+from api.server.web_server import import_application
+import_application()
+from api.http.app import create_app
+from api.pages import install_pages
+from api.settings import load_settings
+create_app(load_settings(os.environ, {}), lambda: None, install_pages)
+print(*sys.modules)
+"""
+NOT_SERVED = {
+    "charset_normalizer",
+    "daraja.simulator",
+    "markdown_it",
+    "pyarrow",
+    "pydoc",
+    "requests",
+    "unittest",
+    "urllib3",
+    "xml",
+}
 
 
 def imported(data_folder: Path, *arguments: str) -> set[str]:
@@ -63,3 +89,18 @@ def test_replay_imports_the_database_alone(tmp_path: Path) -> None:
         "payments.services",
         "requests",
     }
+
+
+def test_a_process_of_the_api_imports_nothing_that_only_others_need(tmp_path: Path) -> None:
+    settings = {"DAFTARI_MODE": "development", "DAFTARI_JWT_SECRET": secrets.token_hex(32)}
+    run = subprocess.run(
+        [sys.executable, "-c", SERVED],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CHECKOUT,
+        env=environment(DAFTARI_DATA_DIR=str(tmp_path), **settings),
+    )
+    found = set(run.stdout.split())
+    assert {"api.http.resources.sessions", "api.pages.console"} <= found
+    assert not found & NOT_SERVED
