@@ -39,15 +39,21 @@ LOOK = "SELECT origin, horizon, pg_postmaster_start_time() AS server FROM ledger
 TRY_TO_BE_ACTIVE = f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}) AS active"
 BE_ACTIVE = f"SELECT pg_advisory_xact_lock({LOCK_KEY})"
 READ_POSITION = "SELECT position FROM follower_positions WHERE name = %s AND origin = %s"
+_AFTER = "origin = %(origin)s AND position > (SELECT %(after)s::bigint)"
+_WANTED = "((SELECT %(topics)s::text[]) IS NULL OR topic = ANY((SELECT %(topics)s::text[])::text[]))"
+# Where the batch ends is found in the index alone, and only what is wanted of it is read. The values come by SELECT, so
+# that one plan is kept.
 READ_BATCH = f"""
-SELECT session_id, version, topic, recorded_at, {COLUMNS}, number, CASE WHEN wanted THEN state::text END AS state
-FROM (SELECT *, %(topics)s::text[] IS NULL OR topic = ANY(%(topics)s) AS wanted,
-             row_number() OVER log AS number, lead(position) OVER log IS NULL AS is_last
-      FROM (SELECT session_id, version, topic, recorded_at, {COLUMNS}, state FROM payment_events
-            WHERE origin = %(origin)s AND position > %(after)s AND position <= %(end)s
-            ORDER BY position LIMIT %(limit)s) AS next
-      WINDOW log AS (ORDER BY position)) AS numbered
-WHERE wanted OR is_last ORDER BY position
+WITH part AS (
+    SELECT max(position) AS last, count(*) AS number
+    FROM (SELECT position FROM payment_events WHERE {_AFTER} AND position <= (SELECT %(end)s::bigint)
+          ORDER BY position LIMIT (SELECT %(limit)s::bigint)) AS next
+)
+SELECT session_id, version, topic, recorded_at, {COLUMNS}, (SELECT number FROM part) AS number,
+       CASE WHEN {_WANTED} THEN state::text END AS state
+FROM payment_events
+WHERE {_AFTER} AND position <= (SELECT last FROM part) AND ({_WANTED} OR position = (SELECT last FROM part))
+ORDER BY position
 """  # noqa: S608 - made of names of our own
 
 
@@ -336,14 +342,9 @@ def position_of(connection: Connection[Any], name: str, origin: int) -> int:
 def _rows(
     connection: Connection[Any], after: Place, end: Place, topics: Sequence[str], limit: int
 ) -> list[dict[str, Any]]:
-    values = {
-        "origin": end.origin,
-        "after": after.position,
-        "end": end.position,
-        "topics": list(topics) or None,
-        "limit": limit,
-    }
-    return connection.execute(READ_BATCH, values).fetchall()
+    place = {"origin": end.origin, "after": after.position, "end": end.position}
+    values = place | {"topics": list(topics) or None, "limit": limit}
+    return connection.execute(READ_BATCH, values, binary=True).fetchall()
 
 
 def genuine(
