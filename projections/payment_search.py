@@ -4,10 +4,9 @@ A follower copies what is searched by from `payment_sessions` to a table beside 
 index, and keeps a blind index of phones. Both are seconds behind; what is shown is read from `payment_sessions`.
 """
 
-import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +30,7 @@ from ledger.session.values import Evidence, Status
 from ledger.store.customer_keys import KEY_OF, Erased
 from ledger.store.database import Database
 from ledger.store.key_ring import WrongKey
+from ledger.store.keyed_digests import keyed_digest
 from ledger.store.listing import Key
 from ledger.store.vault import CHECKOUT_REFERENCE, PHONE, Vault
 from projections.follower import Recorded
@@ -187,32 +187,35 @@ class PaymentSearch:
         """Bring the rows of the sessions that the batch is about up to date."""
         ids = list({event.session_id for event in batch})
         rows = connection.execute(COPY, (ids,)).fetchall()
-        sealed = {
-            (event.session_id, text)
-            for event in batch
-            if (text := event.state.get("phone_sealed")) is not None
-        }
+        sealed = defaultdict[UUID, list[str]](list)
+        for event in batch:
+            if (text := event.state.get("phone_sealed")) is not None:
+                sealed[event.session_id].append(text)
         if not sealed:
             return
         self._vault.take_keys(rows)
-        owners = {row["session_id"]: row["user_id"] for row in rows}
-        digests = {
-            (each, digest) for each, text in sealed for digest in self._digest(each, owners.get(each), text)
-        }
+        key = self._vault.keys.current(PHONE_SEARCH)[1]
+        digests = [
+            (row["session_id"], _digest(key, phone))
+            for row in rows
+            if (texts := sealed.get(row["session_id"]))
+            for phone in self._phones(row["session_id"], row["user_id"], texts)
+        ]
         connection.execute(INDEX_PHONES, ([each for each, _ in digests], [digest for _, digest in digests]))
 
-    def _digest(self, session_id: UUID, owner: int | None, sealed: str) -> Iterator[bytes]:
-        """Yield the digest of an encrypted phone; nothing where it cannot be read, or its owner was erased."""
-        if owner is None:
-            return
-        try:
-            phone = self._vault.decrypt(owner, sealed, purpose=PHONE, row=session_id)
-        except Erased:
-            return
-        except WrongKey:
-            _log.warning("phone_not_indexed", session_id=str(session_id))
-            return
-        yield _digest(self._vault.keys.current(PHONE_SEARCH)[1], phone)
+    def _phones(self, session_id: UUID, owner: int, sealed: Iterable[str]) -> set[str]:
+        """Return the phones of a session, without those that cannot be read; none where its owner was erased."""
+        phones: set[str] = set()
+        values = iter([(PHONE, text) for text in sealed])
+        while True:
+            try:
+                phones.update(self._vault.decrypt_each(owner, values, row=session_id))
+            except Erased:
+                return phones
+            except WrongKey:  # Of one value: the next begins where it ended.
+                _log.warning("phone_not_indexed", session_id=str(session_id))
+            else:
+                return phones
 
 
 def find_payments(
@@ -324,4 +327,4 @@ def _key(row: Mapping[str, Any]) -> Key:
 
 
 def _digest(key: bytes, phone: str) -> bytes:
-    return hmac.digest(key, phone.encode(), sha256)
+    return keyed_digest(key, phone.encode())
