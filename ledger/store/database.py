@@ -94,7 +94,8 @@ SELECT pg_catalog.set_config(key, value, false) FROM pg_catalog.jsonb_each_text(
 WHERE pg_catalog.current_setting(key, true) IS NOT NULL
 """
 _ASSUME_ROLE = """
-SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = %s AND pg_has_role(rolname, 'MEMBER')
+SELECT pg_catalog.set_config('role', %(role)s, false)
+WHERE pg_catalog.pg_has_role(pg_catalog.to_regrole(pg_catalog.quote_ident(%(role)s)), 'MEMBER')
 """
 
 
@@ -133,7 +134,7 @@ class Database(PostgresDatastore):
             url,
             connection_class=Connection,
             kwargs=self._options,
-            min_size=1,
+            min_size=0,  # With 1 it opens 2 at its first use: whoever asks while the first is on its way gets another.
             max_size=max_connections,
             open=False,
             configure=self._configure,
@@ -189,7 +190,8 @@ class Database(PostgresDatastore):
         settle_session(
             connection, statement_timeout=milliseconds, idle_in_transaction_session_timeout=milliseconds
         )
-        connection.execute(_ASSUME_ROLE, (self._role,))
+        if self._role:
+            connection.execute(_ASSUME_ROLE, {"role": self._role})
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -1,15 +1,20 @@
 """What is written stays as it was written, and shows when it did not."""
 
+from contextlib import closing
+
 import psycopg
 import pytest
 import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.local.database_logins import url_of_login
 from ledger.application import Ledger
 from ledger.store.canonical import GENESIS, canonical_json, chained_hash, event_digest
 from ledger.store.database import APP_ROLE, Database
+from ledger.store.role_names import DEFAULT_ROLES
 from tests.support.checkouts import Checkout
+from tests.support.database import APP_PASSWORD
 
 REWRITES = (
     "UPDATE payment_events SET topic = 'x'",
@@ -67,6 +72,13 @@ def test_the_applications_role_has_no_right_to_rewrite(
 
 def test_processes_take_the_applications_role(database: Database) -> None:
     with database.connection() as connection:
+        assert connection.execute("SELECT current_user AS role").fetchone() == {"role": APP_ROLE}
+
+
+@pytest.mark.parametrize("role", ["No such role", DEFAULT_ROLES.owner])
+def test_who_may_not_take_a_role_stays_who_they_are(database_url: str, role: str) -> None:
+    login = url_of_login(database_url, APP_ROLE, APP_PASSWORD)
+    with closing(Database(login, role=role)) as database, database.connection() as connection:
         assert connection.execute("SELECT current_user AS role").fetchone() == {"role": APP_ROLE}
 
 

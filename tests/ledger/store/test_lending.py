@@ -39,6 +39,13 @@ def pid_of_the_next(database: Database) -> int:
         return connection.info.backend_pid
 
 
+def test_the_first_who_asks_opens_one_connection_and_no_second(database_url: str) -> None:
+    with closing(Database(database_url)) as database:
+        pids = {pid_of_the_next(database) for _ in range(3)}
+        assert len(pids) == 1
+        assert database.pool.get_stats()["pool_size"] == 1
+
+
 def test_the_connection_that_came_back_last_is_lent_first(database: Database) -> None:
     first, second = database.take(), database.take()
     give_back(database, first, second)
