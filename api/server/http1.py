@@ -80,12 +80,14 @@ class RequestReader:
         self.refused: Request | None = None
         self.is_over = False
         self._head_bytes = 0
+        """How much has come of the current request that brought nothing of a body: its head, then its trailers."""
         self._parser = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
         """Read on."""
         if self.is_over:
             return
+        before = self._progress
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -93,7 +95,7 @@ class RequestReader:
         except httptools.HttpParserError:
             if not self.is_over:
                 self._refuse("BAD_REQUEST")
-        if self.current is not None and not self.current.has_head:
+        if self.current is not None and self._progress == before:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse("HEAD_TOO_LARGE")
@@ -137,6 +139,9 @@ class RequestReader:
         hosts = [name for name, _ in request.headers].count("host")
         if request.version not in ("1.0", "1.1") or hosts > 1 or (hosts == 0 and request.version == "1.1"):
             raise self._refuse("BAD_REQUEST")
+        head_bytes = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+        if head_bytes > MAX_HEAD_BYTES:
+            raise self._refuse("HEAD_TOO_LARGE")
         headers = dict(request.headers)
         request.method = parser.get_method().decode("ascii")
         request.has_head = True
@@ -162,6 +167,11 @@ class RequestReader:
         request, self.current = self._request, None
         request.is_whole = True
         self.ready.append(request)
+
+    @property
+    def _progress(self) -> tuple[int, int]:
+        """How many requests and how much of the body of the current one have come."""
+        return len(self.ready), self.current.body_bytes if self.current is not None else 0
 
     @property
     def _request(self) -> Request:

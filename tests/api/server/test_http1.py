@@ -83,12 +83,26 @@ def test_what_is_no_request_is_refused(data: bytes) -> None:
         b"GET /" + b"x" * MAX_TARGET_BYTES + b" HTTP/1.1\r\nHost: shop\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: shop\r\n" + b"X: y\r\n" * MAX_HEADERS + b"\r\n",
         b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"y" * MAX_HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n",
+        POST + b"X: " + b"y" * MAX_HEAD_BYTES + b"\r\nContent-Length: 1\r\n\r\na",
+        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: " + b"y" * 4 * MAX_HEAD_BYTES,
+        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"X: y\r\n" * MAX_HEAD_BYTES,
+        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2;x=" + b"y" * 4 * MAX_HEAD_BYTES,
     ],
 )
-def test_a_head_is_bounded(data: bytes) -> None:
-    reader = reading(*(data[start : start + 1_000] for start in range(0, len(data), 1_000)))
+@pytest.mark.parametrize("size", [1_000, 20_000, 65_536])
+def test_a_head_and_the_trailers_are_bounded_however_they_are_cut_up(data: bytes, size: int) -> None:
+    reader = reading(*(data[start : start + size] for start in range(0, len(data), size)))
     assert reader.refusal is not None
     assert reader.refusal.code == "HEAD_TOO_LARGE"
+
+
+def test_the_body_of_the_request_before_counts_for_no_head() -> None:
+    body = b"a" * (MAX_HEAD_BYTES + 1)
+    first = POST + b"Content-Length: %d\r\n\r\n" % len(body)
+    reader = reading(first, body + GET[:20], GET[20:])
+    assert [request.method for request in reader.ready] == ["POST", "GET"]
+    assert reader.refusal is None
 
 
 @pytest.mark.parametrize(
