@@ -32,6 +32,7 @@ class JournalTables:
             _of_journal(journal.COUNTERPARTS): self.counterparts,
             _of_journal(journal.ADD): self.add,
             journal.EARLIER: self.earlier,
+            movement_log._ONE_PENDING.encode(): lambda _: self.pending({"limit": 1}),
             movement_log._PENDING.encode(): self.pending,
             movement_log._IN_THE_BOOKS: self.in_the_books,
             movement_log._REVERSED_BY_EVENT: self.reversed_by_event,
