@@ -7,7 +7,7 @@ views marked by `@blueprint.reports_unknown_names` ignore such names, and the re
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -87,7 +87,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
 
     def arguments(
         self,
-        schema: type[Schema] | Schema,
+        schema: type[Schema],
         *,
         location: str = "json",
         required: bool = True,
@@ -95,8 +95,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
         **options: Any,
     ) -> Callable[[View], View]:
         """Parse the body ("json") or the query ("query") by a schema and pass the result to the view."""
-        # A class would be instantiated anew at each request.
-        ready = schema() if isinstance(schema, type) else schema
+        ready = _shared(schema)
         decorate: Callable[[View], View] = super().arguments(
             ready, location=location, required=required, example=example, **options
         )
@@ -145,12 +144,12 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
     def response(
         self,
         status_code: int,
-        schema: type[Schema] | Schema | dict[str, Any] | None = None,
+        schema: type[Schema] | dict[str, Any] | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
         """Dump what the view returns by a schema; a dictionary is the JSON Schema of a ready Response."""
-        decorate: Callable[[View], View] = super().response(status_code, schema, **options)
-        ready = schema() if isinstance(schema, type) else schema
+        ready: Any = _shared(schema) if isinstance(schema, type) else schema
+        decorate: Callable[[View], View] = super().response(status_code, ready, **options)
         dump = lean_dump(ready) if isinstance(ready, Schema) else None
 
         def with_schema(view: View) -> View:
@@ -170,6 +169,17 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # flask-smorest has no typ
             return lean  # type: ignore[return-value]  # wraps keeps the signature
 
         return with_schema
+
+    @staticmethod
+    def _make_doc_response_schema(schema: Any) -> Any:
+        """Document the class: of an instance each decorator around the view would keep a copy, and of its fields."""
+        return type(schema) if isinstance(schema, Schema) else schema
+
+
+@cache
+def _shared(schema: type[Schema]) -> Schema:
+    """Return the one instance that all views share: each has copies of its class's fields."""
+    return schema()
 
 
 def install_warnings(app: Flask) -> None:

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -5,7 +6,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from freezegun import freeze_time
+from marshmallow import Schema, fields
 
+from api.http.framework.blueprint import ApiBlueprint
 from api.http.framework.services import LazyServices, current_services, install_services
 from api.settings import Settings
 from ledger.errors import Unavailable
@@ -96,3 +99,23 @@ def test_services_that_cannot_be_built_yet_are_tried_again() -> None:
     with pytest.raises(Unavailable):
         lazy.get()
     assert isinstance(lazy.get(), ProbeServices)
+
+
+def test_views_share_one_instance_of_a_schema_of_which_their_documentation_keeps_no_copies() -> None:
+    class Named(Schema):
+        name = fields.String()
+
+    blueprint = ApiBlueprint("named", __name__, description="Names")
+
+    def view(*names: Any) -> Any:
+        return names
+
+    views = [
+        blueprint.arguments(Named)(
+            blueprint.response(200, Named)(blueprint.alt_response(202, schema=Named)(view))
+        )
+        for _ in range(3)
+    ]
+    gc.collect()
+    assert len(views) == 3
+    assert len([each for each in gc.get_objects() if type(each) is Named]) == 1
