@@ -23,12 +23,12 @@ from tests.support.keys import key_ring
 from tests.support.ports import free_port as find_free_port
 from tests.support.proxy import DatabaseProxy, proxy_before
 from tests.support.sharing import SharingScheduler
-from tests.support.url_builders import compile_url_builders_once
+from tests.support.urls import compile_urls_once
 
 # Hypothesis has no deadline, because a busy machine is no bug.
 settings.register_profile("daftari", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("daftari")
-compile_url_builders_once()
+compile_urls_once()
 know_modules_by_length()
 
 _KEPT = {"DAFTARI_POSTGRES_BIN", "DAFTARI_TEST_BROWSER"}
