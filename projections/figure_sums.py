@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from itertools import groupby
@@ -15,7 +14,16 @@ from psycopg import Connection
 from ledger.clock import NAIROBI, start_of_day
 from ledger.session.events import Created, PaymentRequested
 from ledger.store.event_macs import EventMacs
-from projections.figure_rows import ADD, COLUMNS, KEPT_BUYERS, OF_NONE, OfEvent, Row, columns_of
+from projections.figure_rows import (
+    ADD,
+    ADD_OF_EVENTS,
+    COLUMNS,
+    OF_EVENTS,
+    Row,
+    Sum,
+    columns_of,
+    payments_of,
+)
 from projections.follower import Recorded, recorded
 from projections.metrics import FIGURES
 from projections.rebuild import BATCH_SIZE, rebuild_table
@@ -28,7 +36,8 @@ from projections.session_figures import (
     Change,
     Part,
     SessionFigures,
-    figures_of,
+    Worth,
+    figures_between,
 )
 
 TABLE = "payment_figures"
@@ -76,9 +85,10 @@ Place = tuple[str, datetime, str]
 """Dimension, start and value of a sum: the start of the month of a county, and of the hour of all else."""
 
 _TOPICS = frozenset(TOPICS)
+_START, _POSITION = COLUMNS.index("start"), COLUMNS.index("position")
 
-NOT_AS_REPORTED = ("county", "failure_code")
-"""Dimensions of which there are figures as they stand only."""
+AS_REPORTED = ("product", "result_code")
+"""Dimensions of which there are figures as they were reported, and not only as they stand."""
 
 
 @lru_cache(MAX_KNOWN)
@@ -99,59 +109,6 @@ GRAINS: dict[str, Callable[[datetime], datetime]] = {
     "month": month_of,
 }
 """When the sum of each grain begins in which an hour is counted."""
-
-
-@dataclass(slots=True)
-class Sum:
-    """Changes added up: the figures as one number, payments by interval, and the first buyers of a county."""
-
-    number: int = 0
-    payments: dict[int, int] = field(default_factory=dict)
-    buyers: tuple[int, ...] = ()
-
-    def add(self, number: int, left: int | None, interval: int | None) -> None:
-        """Add a change of one session."""
-        self.number += number
-        if left != interval:
-            payments = self.payments
-            if left is not None:
-                payments[left] = payments.get(left, 0) - 1
-            if interval is not None:
-                payments[interval] = payments.get(interval, 0) + 1
-
-    def merge(self, other: "Sum") -> None:
-        """Add what others have changed."""
-        self.number += other.number
-        payments = self.payments
-        for interval, count in other.payments.items():
-            payments[interval] = payments.get(interval, 0) + count
-
-    def count_buyer(self, buyer: int) -> None:
-        """Keep a buyer, if they are one of the first."""
-        if len(self.buyers) < KEPT_BUYERS and buyer not in self.buyers:
-            self.buyers += (buyer,)
-
-    def figures(self) -> dict[str, int]:
-        """Return the figures by name."""
-        return dict(zip(NAMES, figures_of(self.number), strict=True))
-
-    def intervals(self) -> list[int]:
-        """Return the payments by interval, up to the last that was ever counted."""
-        counts = [0] * (max(self.payments, default=-1) + 1)
-        for interval, count in self.payments.items():
-            counts[interval] = count
-        return counts
-
-    def row(
-        self, grain: str, part: Part, start: datetime, position: int = 0, of_event: OfEvent = OF_NONE
-    ) -> Row:
-        """Return it as a row of the table: the values of COLUMNS."""
-        payments, buyers = _text_of(self.intervals()), _text_of(self.buyers)
-        return grain, part[0], start, part[1], position, *figures_of(self.number), payments, buyers, *of_event
-
-
-def _text_of(numbers: Sequence[int]) -> str:
-    return f"{{{','.join(map(str, numbers))}}}" if numbers else "{}"
 
 
 OfStarts = defaultdict[datetime, defaultdict[Part, Sum]]
@@ -246,29 +203,35 @@ class LateRows:
     """
 
     def __init__(self) -> None:
-        self._of_events: list[tuple[Recorded, datetime, Change]] = []
-        self._of_groups = defaultdict[tuple[Part, datetime, datetime], Sum](Sum)
+        self.of_events: list[Row] = []
+        self._of_groups = defaultdict[tuple[datetime, datetime], defaultdict[Part, Sum]](
+            lambda: defaultdict(Sum)
+        )
 
-    def add(self, event: Recorded, hour: datetime, changes: Iterable[Change]) -> None:
-        """Keep what an event changes in the figures of an hour."""
-        for change in changes:
-            part, number, left, interval = change
-            if part == ALL:
-                self._of_events.append((event, hour, change))
-            elif part[0] not in NOT_AS_REPORTED:
-                self._of_groups[part, hour, event.recorded_at].add(number, left, interval)
+    def add_event(self, event: Recorded, hour: datetime, before: Worth, after: Worth) -> None:
+        """Keep what an event changes in the figures of all sessions of an hour, by what its session was worth."""
+        of_event = event.session_id, event.version, event.topic, event.recorded_at
+        payments, figures = payments_of(before[1], after[1]), figures_between(before, after)
+        self.of_events.append(
+            ("late", ALL[0], hour, ALL[1], event.position, *figures, payments, "{}", *of_event)
+        )
+
+    def add(self, moment: datetime | None, hour: datetime, changes: Iterable[Change]) -> None:
+        """Keep what the events of a session that were recorded at a moment change in its groups; None if not late."""
+        if moment is None:
+            return
+        groups = self._of_groups[hour, moment]
+        for part, number, left, interval in changes:
+            if part[0] in AS_REPORTED:
+                groups[part].add(number, left, interval)
 
     def rows(self) -> Iterator[Row]:
-        """Yield them as rows of the table."""
-        for event, hour, (part, number, left, interval) in self._of_events:
-            total = Sum()
-            total.add(number, left, interval)
-            of_event = event.session_id, event.version, event.topic, event.recorded_at
-            yield total.row("late", part, hour, event.position, of_event)
-        for (part, hour, recorded_at), total in self._of_groups.items():
+        """Yield what groups change as rows of the table."""
+        for (hour, recorded_at), groups in self._of_groups.items():
             position = (recorded_at - _EPOCH) // _MICROSECOND
             of_moment = None, None, None, recorded_at
-            yield total.row("late", part, hour, position, of_moment)
+            for part, total in groups.items():
+                yield total.row("late", part, hour, position, of_moment)
 
 
 class PaymentFigures:
@@ -279,14 +242,23 @@ class PaymentFigures:
     def __init__(self, table: str = TABLE) -> None:
         self.name = table
         self._add = ADD.format(table=table).encode()
+        self._add_late = ADD_OF_EVENTS.format(table=table).encode()
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Add what the batch changes: one row a sum, and one a part that a late event moves."""
         sums, late = Sums(), LateRows()
         add_up(_sessions_before(connection, batch), batch, sums, late)
         rows = [*sums.rows(), *late.rows()]
+        if late.of_events and not self._add_of_events(connection, late.of_events):
+            rows += late.of_events
         if rows:
             connection.execute(self._add, columns_of(rows))
+
+    def _add_of_events(self, connection: Connection[Any], rows: Sequence[Row]) -> bool:
+        """Add rows of late events, whose positions ascend, unless one of them may be there: say whether it was done."""
+        hours = list({row[_START] for row in rows})
+        there = hours, rows[0][_POSITION], rows[-1][_POSITION]
+        return connection.execute(self._add_late, (*columns_of(rows, OF_EVENTS), *there)).rowcount > 0
 
 
 def rebuild(run: Run, macs: EventMacs, batch_size: int = BATCH_SIZE) -> Rebuilt:
@@ -300,32 +272,45 @@ def add_up(
 ) -> None:
     """Add up what events change, in the order of the log; `sessions` are those known before, by the number of their id.
 
-    What a late event changes is told at once. What others change is added up by session, once it leaves a part and in
-    the end. The buyer of a session is counted with its first event.
+    What a session changes is added up, once it leaves a part and in the end, apart for each moment at which late events
+    of it were recorded. What a late event changes in all is told by event. The buyer of a session is counted with its
+    first event.
     """
-    moved: dict[int, SessionFigures] = {}
+    moved: dict[int, tuple[SessionFigures, datetime | None]] = {}
+    for event, session in _with_sessions(sessions, events, sums):
+        key = event.session_id.int
+        moment = None if event.recorded_at < session.late_from else event.recorded_at
+        _, before = moved.setdefault(key, (session, moment))
+        if before != moment:
+            _add(session, session.settle(), sums, late, before)
+            moved[key] = session, moment
+        worth = session.worth
+        if changes := session.take(event):
+            _add(session, changes, sums, late, moment)
+        if moment is not None and session.worth != worth:
+            late.add_event(event, session.hour, worth, session.worth)
+    for session, moment in moved.values():
+        _add(session, session.settle(), sums, late, moment)
+
+
+def _with_sessions(
+    sessions: dict[int, SessionFigures], events: Iterable[Recorded], sums: Sums
+) -> Iterator[tuple[Recorded, SessionFigures]]:
     for event in events:
         key = event.session_id.int
         if event.topic == Created.TOPIC:
             sessions[key] = session = SessionFigures(event.state)
             sums.count_buyer(session)
-        elif (known := sessions.get(key)) is None:
-            continue  # Its first event was forged, so that no command of ours added to it.
-        else:
-            session = known
-        if event.recorded_at < session.late_from:
-            moved[key] = session
-            if changes := session.take(event):
-                sums.add(session, changes)
-            continue
-        if key in moved:
-            sums.add(moved.pop(key), session.settle())
-        session.take(event)
-        changes = session.settle()
-        sums.add(session, changes)
-        late.add(event, session.hour, changes)
-    for session in moved.values():
-        sums.add(session, session.settle())
+            yield event, session
+        elif key in sessions:  # If not, its first event was forged, so that no command of ours added to it.
+            yield event, sessions[key]
+
+
+def _add(
+    session: SessionFigures, changes: Sequence[Change], sums: Sums, late: LateRows, moment: datetime | None
+) -> None:
+    sums.add(session, changes)
+    late.add(moment, session.hour, changes)
 
 
 def rows_by_hour(events: Iterable[Recorded]) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ _DIGITS = Struct(f"<{len(NAMES)}q")
 _UNIT = {name: 1 << 64 * place for place, name in enumerate(NAMES)}
 _SIGNS = sum(unit << 63 for unit in _UNIT.values())
 _CENT = _UNIT["paid_cents"]
+_CENTS = NAMES.index("paid_cents")
 
 HOUR = timedelta(hours=1)
 LATE_AFTER = timedelta(hours=1)
@@ -97,7 +98,7 @@ _WITHOUT_RESULT: Part = ("result_code", "")
 class _Standing:
     """What has become of a session, but for its money. There is one of each kind in a process."""
 
-    status: Status
+    status: Status | None
     is_paid: bool
     is_ordered: bool
     is_refunded: bool
@@ -118,13 +119,15 @@ def _standing(status: Status, *, is_paid: bool, is_ordered: bool, is_refunded: b
     return _Standing(status, is_paid, is_ordered, is_refunded, figures)
 
 
-_NEW = _standing(Status.PENDING, is_paid=False, is_ordered=False, is_refunded=False)
+_NONE = _Standing(None, is_paid=False, is_ordered=False, is_refunded=False, figures=0)
+"""Before the first event."""
 
 
 @cache
 def _after(standing: _Standing, topic: str) -> _Standing:
     """Return what becomes of a session of some standing by an event of a topic."""
     status = _STATUS_OF.get(topic, standing.status)
+    assert status is not None
     if topic in _PROMPTED and status == Status.PENDING:
         status = Status.PAYMENT_INITIATED
     return _standing(
@@ -139,13 +142,24 @@ Change = tuple[Part, int, int | None, int | None]
 """By how much a part changes: its figures as one number, and the intervals that a payment leaves and comes into."""
 
 
-_Counted = tuple[_Standing | None, int | None, int, tuple[Part, ...]]
-"""What a session adds to each of its parts, whole: its standing, the interval of its time to pay, and its money.
+Worth = tuple[_Standing, int | None, int]
+"""What a session adds to each of its parts: its standing, the interval of its time to pay, and its money.
 
 The interval is None before a payment. To the part of a product it adds no more than the cents of that.
 """
 
-_NOTHING: _Counted = (None, None, 0, ())
+_NOTHING: Worth = (_NONE, None, 0)
+
+
+def figures_between(before: Worth, after: Worth) -> tuple[int, ...]:
+    """Return by how much the figures of all sessions change where one was worth something else before."""
+    figures, cents = _figures_between(before[0], after[0]), after[2] - before[2]
+    return (*figures[:_CENTS], cents, *figures[_CENTS + 1 :]) if cents else figures
+
+
+@cache
+def _figures_between(then: _Standing, now: _Standing) -> tuple[int, ...]:
+    return figures_of(now.figures - then.figures)
 
 
 @lru_cache(MAX_KNOWN)
@@ -170,20 +184,19 @@ class SessionFigures:
     """A session as far as it is counted, from the state of its first event on.
 
     An event that is recorded from `late_from` on restates the past. `place` is the part of its county and subcounty.
+    `worth` is what it adds by the events that it has taken.
     """
 
     __slots__ = (
-        "_cents",
         "_counted",
-        "_interval",
         "_parts",
         "_products",
         "_requested",
-        "_standing",
         "hour",
         "late_from",
         "place",
         "user_id",
+        "worth",
     )
 
     def __init__(self, created: dict[str, Any]) -> None:
@@ -197,11 +210,9 @@ class SessionFigures:
             part = _part_of_product(line["listing_id"])
             self._products[part] = self._products.get(part, 0) + line["subtotal_cents"]
         self._parts = self._parts_with(_WITHOUT_RESULT)
-        self._standing = _NEW
         self._requested: dict[int, str] = {}
-        self._cents = 0
-        self._interval: int | None = None
-        self._counted = _NOTHING
+        self.worth = _NOTHING
+        self._counted: tuple[Worth, tuple[Part, ...]] = (_NOTHING, ())
 
     def _parts_with(self, *outcome: Part) -> tuple[Part, ...]:
         return (ALL, *outcome) if self.place is None else (ALL, *outcome, self.place)
@@ -211,52 +222,50 @@ class SessionFigures:
 
         If it leaves parts, or the interval of its time to pay, return what `settle` does before that.
         """
-        state, topic, before = event.state, event.topic, self._standing
+        state, topic = event.state, event.topic
+        standing, interval, cents = self.worth
         changes: Sequence[Change] = ()
         if topic == Failed.TOPIC:
             changes, code = self.settle(), state["code"]
             result = state.get("result_code") or code
             self._parts = self._parts_with(("result_code", result), ("failure_code", code))
-        elif before.status is Status.FAILED and topic in _STATUS_OF:
+        elif standing.status is Status.FAILED and topic in _STATUS_OF:
             changes = self.settle()
             self._parts = self._parts_with(_WITHOUT_RESULT)
         if topic == PaymentRequested.TOPIC:
             self._requested[state["attempt"]] = state["timestamp"]
             return changes
         if topic == Paid.TOPIC:
-            if self._interval is not None:
+            if interval is not None:
                 changes = changes or self.settle()
-            self._cents = state["amount_cents"]
+            cents = state["amount_cents"]
             requested = datetime.fromisoformat(self._requested[state["attempt"]])
-            self._interval = interval_of(
-                (datetime.fromisoformat(state["paid_at"]) - requested).total_seconds()
-            )
-        self._standing = _after(before, topic)
+            interval = interval_of((datetime.fromisoformat(state["paid_at"]) - requested).total_seconds())
+        self.worth = _after(standing, topic), interval, cents
         return changes
 
     def settle(self) -> list[Change]:
         """Return by how much what it adds has changed since the last call, in each part."""
-        before, after = self._counted, (self._standing, self._interval, self._cents, self._parts)
-        if before == after:
+        (worth_then, parts_then), worth, parts = self._counted, self.worth, self._parts
+        if worth == worth_then and parts == parts_then:
             return []
-        self._counted = after
-        (then, left, cents_then, parts_then), (now, interval, cents, parts) = before, after
-        figures_then = 0 if then is None else then.figures + _CENT * cents_then
-        figures = now.figures + _CENT * cents
+        self._counted = worth, parts
+        (then, left, cents_then), (now, interval, cents) = worth_then, worth
+        figures_then, figures = then.figures + _CENT * cents_then, now.figures + _CENT * cents
+        moved = figures - figures_then
         if parts == parts_then:
-            changes = [(part, figures - figures_then, left, interval) for part in parts]
+            changes = [(part, moved, left, interval) for part in parts]
         else:
             changes = [(part, -figures_then, left, None) for part in parts_then if part not in parts]
             for part in parts:
                 if part not in parts_then:
                     changes.append((part, figures, None, interval))
-                elif before[:3] != after[:3]:
-                    changes.append((part, figures - figures_then, left, interval))
+                elif worth != worth_then:
+                    changes.append((part, moved, left, interval))
         if then is not now or left != interval:
-            moved = now.figures - (0 if then is None else then.figures)
-            paid = _CENT * (now.is_paid - (then is not None and then.is_paid))
+            standing, paid = now.figures - then.figures, _CENT * (now.is_paid - then.is_paid)
             changes += [
-                (part, moved + paid * cents, left, interval) for part, cents in self._products.items()
+                (part, standing + paid * cents, left, interval) for part, cents in self._products.items()
             ]
         return changes
 

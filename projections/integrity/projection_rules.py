@@ -12,7 +12,8 @@ from ledger.session.status_row import status_row
 from ledger.store.event_macs import COLUMNS, EventMacs
 from projections.cases import TABLE as CASES
 from projections.cases import PaymentCases
-from projections.figure_sums import DAYS_UNLIKE_HOURS, READ_HOURS, READ_SUMS, Place, Sum, Sums
+from projections.figure_rows import Sum
+from projections.figure_sums import DAYS_UNLIKE_HOURS, READ_HOURS, READ_SUMS, Place, Sums
 from projections.figure_sums import TABLE as FIGURE_SUMS
 from projections.figure_sums import VERSION as FIGURES_VERSION
 from projections.follower import genuine, position_of, recorded
