@@ -79,8 +79,8 @@ def migrate_database(url: str, roles: Roles) -> list[str]:
 
 
 def _reason(error: psycopg.Error) -> str:
-    """Return the last line of PostgreSQL's error, without the address and the user it repeats."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """Return what PostgreSQL says, or the last line of what libpq says, without the address and the user in it."""
+    lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
     said = re.sub(r"connection to server (at|on) .*? failed: ", "", lines[-1])
     return re.sub(r'(user|role|database) "[^"]*"', r"this \1", said.removeprefix("FATAL:").strip()).rstrip(
         "."

@@ -40,6 +40,7 @@ SELECT format('public.%%I', relname) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname = ANY(%s) AND pg_relation_size(oid) > 0
 """
 _WAIT_FOR_OTHERS_SECONDS = 600.0
+_GROUPED_DIGITS = re.compile(r"\b\d{1,3}(?:_\d{3})+\b")
 _CREATED = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|FUNCTION|SEQUENCE|VIEW) (\w+)\b(?!\.)", re.MULTILINE)
 _OWN_TABLE = "schema_migrations"
 
@@ -82,6 +83,11 @@ class Migration:
     def checksum(self) -> str:
         """The SHA-256 of its text, in hex."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def readable_sql(self) -> str:
+        """Its text without underscores in numbers: PostgreSQL 15 reads none, and what was applied is never edited."""
+        return _GROUPED_DIGITS.sub(lambda number: number[0].replace("_", ""), self.sql)
 
     @property
     def is_outside_a_transaction(self) -> bool:
@@ -198,14 +204,14 @@ def _is_fresh(step: Migration, applied: dict[tuple[str, str], str]) -> bool:
 
 def _apply(connection: Connection[TupleRow], step: Migration) -> None:
     with connection.transaction():
-        connection.execute(step.sql)
+        connection.execute(step.readable_sql)
         _record(connection, step)
 
 
 def _apply_outside(connection: Connection[TupleRow], step: Migration) -> None:
     """Execute the statements of a file one by one; they may wait long, for nothing that matters queues behind them."""
     connection.execute(f"SET lock_timeout = '{_CONCURRENT_LOCK_TIMEOUT}'")
-    for statement in re.split(r"(?<=;)\n", step.sql):
+    for statement in re.split(r"(?<=;)\n", step.readable_sql):
         _patiently(_apply_alone, connection, statement, tries=1)
     connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
     _record(connection, step)

@@ -1,3 +1,5 @@
+import hashlib
+import re
 import subprocess
 import sys
 
@@ -47,6 +49,17 @@ def test_an_applied_file_that_was_changed_is_refused(database_url: str) -> None:
         connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE name LIKE '0001%'")
     with pytest.raises(MigrationError, match="was changed after it had been applied"):
         migrate(database_url)
+
+
+def test_numbers_are_executed_as_postgresql_15_reads_them_under_the_checksum_of_the_file() -> None:
+    written = (
+        "SELECT pg_advisory_xact_lock(1_000, 229_345_057), 'a_100_200', a_100_200, 0x0DAF FROM at_15_000"
+    )
+    step = Migration("shop", "0001_a.sql", written)
+    assert step.readable_sql == written.replace("1_000", "1000").replace("229_345_057", "229345057")
+    assert step.checksum == hashlib.sha256(written.encode()).hexdigest()
+    for each in migrations():
+        assert not re.search(r"(?<![\w'])\d+_\d", each.readable_sql), f"{each.package}/{each.name}"
 
 
 def test_a_file_that_fails_leaves_nothing_behind_and_those_before_it_stand(
