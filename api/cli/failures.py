@@ -30,7 +30,7 @@ class Failure(click.ClickException):
 
 
 class FailureGroup(click.Group):
-    """Commands whose expected errors are messages; help lists them in the order in which they were added."""
+    """Commands whose expected errors are messages."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -39,10 +39,6 @@ class FailureGroup(click.Group):
                 return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             raise click.exceptions.Exit(STOPPED) from None
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the commands in the order in which they were added."""
-        return list(self.commands)
 
 
 @contextmanager

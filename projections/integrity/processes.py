@@ -8,8 +8,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent import futures
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -52,18 +51,19 @@ def run_apart(
     row = connection.execute(_EXPORT).fetchone()
     assert row is not None
     started_with = processes.open_store, row["snapshot"], terms
-    pool = ProcessPoolExecutor(processes.count, get_context("spawn"), _start, started_with)
+    # The library imports it at this line: a process of the API, which shares no run, would have half a megabyte of it.
+    pool = futures.ProcessPoolExecutor(processes.count, get_context("spawn"), _start, started_with)
     try:
         yield from _results(pool, tasks, QUEUED * processes.count)
-    except BrokenProcessPool as error:
+    except futures.BrokenExecutor as error:
         detail = "A process of the verification was ended, or had too little memory: try again."
         raise Unavailable(detail, retry_after_seconds=60) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _results(pool: ProcessPoolExecutor, tasks: Iterable[Task], at_once: int) -> Iterator[Tally]:
-    under_way = deque[Future[Tally]]()
+def _results(pool: futures.Executor, tasks: Iterable[Task], at_once: int) -> Iterator[Tally]:
+    under_way = deque[futures.Future[Tally]]()
     for task in tasks:
         under_way.append(pool.submit(_run, task))
         if len(under_way) == at_once:

@@ -13,6 +13,7 @@ from tests.api.cli.support import CHECKOUT, environment
 
 WEB = {"eventsourcing.domain", "flask", "jwt", "marshmallow", "payments", "prometheus_client", "requests"}
 DATABASE = {"cryptography", "msgspec", "psycopg", "structlog"}
+OTHERS = {"api.cli.up", "api.cli.verify", "logging"}
 SETTINGS = {"api.settings", "http.client", "ssl"}
 IMPORTED = """
 import sys
@@ -25,7 +26,7 @@ finally:
 SERVED = """
 import os
 import sys
-from api.cli import main
+from api.cli.running import serve
 from api.server.web_server import import_application
 import_application()
 from api.http.app import create_app
@@ -35,7 +36,9 @@ create_app(load_settings(os.environ, {}), lambda: None, install_pages)
 print(*sys.modules)
 """
 NOT_SERVED = {
+    "api.cli.verify",
     "charset_normalizer",
+    "concurrent.futures.process",
     "daraja.simulator",
     "markdown_it",
     "pyarrow",
@@ -65,8 +68,8 @@ def imported(data_folder: Path, *arguments: str) -> set[str]:
     ("arguments", "needless"),
     [
         (["--help"], WEB | DATABASE | SETTINGS),
-        (["replay", "--help"], WEB | DATABASE | {"ssl"}),
-        (["token", "--user", "7"], WEB | DATABASE | {"ssl"}),
+        (["replay", "--help"], WEB | DATABASE | OTHERS | {"ssl"}),
+        (["token", "--user", "7"], WEB | DATABASE | OTHERS | {"ssl"}),
     ],
     ids=["help", "help of a command", "token"],
 )
