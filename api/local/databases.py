@@ -30,16 +30,22 @@ def require_url(url: str) -> str:
 
 
 def server_major(url: str) -> int:
-    """Return the server's major version; raise DatabaseProblem if it does not answer or is too old."""
+    """Return the server's major version; raise DatabaseProblem if it does not answer, is too old or not in UTF8."""
     try:
         with psycopg.connect(require_url(url), connect_timeout=_CONNECT_WITHIN_SECONDS) as connection:
             major = connection.info.server_version // 10_000
+            encoding = connection.info.parameter_status("server_encoding")
     except psycopg.Error as error:
         raise DatabaseProblem(f"PostgreSQL does not answer ({_reason(error)}): {_REMEDY}") from None
     if major < OLDEST_MAJOR:
         raise DatabaseProblem(
             f"The server of DATABASE_URL is PostgreSQL {major}, but Daftari needs {OLDEST_MAJOR} or newer: upgrade it, "
             "or unset DATABASE_URL to use the embedded one."
+        )
+    if encoding != "UTF8":
+        raise DatabaseProblem(
+            f"The database of DATABASE_URL is encoded in {encoding}, in which not every name can be kept: make one by "
+            "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0."
         )
     return major
 
