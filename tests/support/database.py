@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -17,6 +18,7 @@ import psycopg
 from api.local.postgres import ClusterOptions, EmbeddedPostgres
 from ledger.store.database import APP_ROLE
 from ledger.store.migrate import migrate, migrations
+from tests.support.waiting import wait_until
 
 TEST_SERVER = "TEST_DATABASE_URL"
 """Names a server whose user may create databases; without it an embedded one is started."""
@@ -30,6 +32,11 @@ _TEMPLATE_LOCK = 0x7E57
 _COPY_IN_THE_KERNEL = (
     "SELECT set_config(name, 'clone', false) FROM pg_settings WHERE name = 'file_copy_method'"
 )
+
+_END_OTHERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_database WHERE datname = %s)
+"""
 
 _CATALOGS = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
@@ -86,7 +93,17 @@ def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
     try:
         yield with_database(server_url, name)
     finally:
+        _disconnect(connection, name)
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _disconnect(connection: psycopg.Connection[Any], name: str) -> None:
+    """End all connections to a database; a drop that meets one which is just ending looks again after 0.1 s."""
+
+    def is_alone() -> bool:
+        return connection.execute(_END_OTHERS, [name]).fetchone() == (0,)
+
+    wait_until(is_alone, f"nobody is connected to {name}", every_seconds=0.003)
 
 
 @cache

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def wait_until(condition: Callable[[], bool], what: str, within_seconds: float = 20) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, within_seconds: float = 20, every_seconds: float = 0.02
+) -> None:
     """Poll until `condition` holds; fail with `what` if it does not within the time."""
     deadline = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"Not within {within_seconds} s: {what}.")
-        time.sleep(0.02)
+        time.sleep(every_seconds)
 
 
 def is_alive(pid: int) -> bool:
