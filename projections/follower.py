@@ -33,6 +33,8 @@ MAX_LOOKS_UNSAVED = 20
 
 _log = structlog.get_logger(__name__)
 _POSITION = itemgetter("position")
+_VALUES = itemgetter("session_id", "version", "topic", "state", "position", "recorded_at")
+_DECODE = msgspec.json.Decoder().decode
 _MAPPER = SessionMapper(JSONTranscoder())  # The transcoder is the library's; ours writes JSON by itself.
 
 LOOK = "SELECT origin, horizon, pg_postmaster_start_time() AS server FROM ledger_horizon()"
@@ -393,7 +395,5 @@ def event_of(row: Mapping[str, Any]) -> Event:
 
 def recorded(row: dict[str, Any]) -> Recorded:
     """Return the event of one row of the log, whose `state` is JSON text."""
-    state = msgspec.json.decode(row["state"])
-    return Recorded(
-        row["session_id"], row["version"], row["topic"], state, row["position"], row["recorded_at"]
-    )
+    session_id, version, topic, state, position, recorded_at = _VALUES(row)
+    return Recorded(session_id, version, topic, _DECODE(state), position, recorded_at)
