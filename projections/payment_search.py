@@ -33,6 +33,7 @@ from ledger.store.key_ring import WrongKey
 from ledger.store.keyed_digests import keyed_digest
 from ledger.store.listing import Key
 from ledger.store.vault import CHECKOUT_REFERENCE, PHONE, Vault
+from projections.array_texts import array_text
 from projections.follower import Recorded
 from projections.payment_filters import Filters, FoundPayment
 from projections.sessions import STATUS_NOW
@@ -66,7 +67,7 @@ copied AS (
 SELECT session_id, user_id, wrapped_key, wrap_key_id
 FROM session LEFT JOIN LATERAL ({KEY_OF} session.user_id OFFSET 0) AS customer ON true
 """  # noqa: S608 - made of names of our own
-INDEX_PHONES = "SELECT index_phones(%s, %s)"
+INDEX_PHONES = "SELECT index_phones(%s::uuid[], %s::bytea[])"
 
 FOUND = f"""
 session_id, user_id, {STATUS_NOW} AS session_status, version, total_cents, received_cents, refund_due_cents,
@@ -185,7 +186,7 @@ class PaymentSearch:
 
     def apply(self, connection: Connection[Any], batch: Sequence[Recorded]) -> None:
         """Bring the rows of the sessions that the batch is about up to date."""
-        ids = list({event.session_id for event in batch})
+        ids = array_text(list({event.session_id for event in batch}))
         rows = connection.execute(COPY, (ids,)).fetchall()
         sealed = defaultdict[UUID, list[str]](list)
         for event in batch:
@@ -196,12 +197,13 @@ class PaymentSearch:
         self._vault.take_keys(rows)
         key = self._vault.keys.current(PHONE_SEARCH)[1]
         digests = [
-            (row["session_id"], _digest(key, phone))
+            (row["session_id"], f"\\x{_digest(key, phone).hex()}")
             for row in rows
             if (texts := sealed.get(row["session_id"]))
             for phone in self._phones(row["session_id"], row["user_id"], texts)
         ]
-        connection.execute(INDEX_PHONES, ([each for each, _ in digests], [digest for _, digest in digests]))
+        if digests:
+            connection.execute(INDEX_PHONES, [array_text(column) for column in zip(*digests, strict=True)])
 
     def _phones(self, session_id: UUID, owner: int, sealed: Iterable[str]) -> set[str]:
         """Return the phones of a session, without those that cannot be read; none where its owner was erased."""
