@@ -179,9 +179,11 @@ class RequestReader:
         return self.current
 
     def _refuse(self, code: str) -> RefusedRequest:
-        self.refusal = RefusedRequest(code)
-        self.refused, self.current, self.is_over = self.current, None, True
-        return self.refusal
+        refusal = RefusedRequest(code)
+        if self.current is None:
+            self.refusal = refusal
+        self.end(refusal)
+        return refusal
 
     def _stop_reading(self) -> RefusedRequest:
         request, self.current, self.is_over = self._request, None, True

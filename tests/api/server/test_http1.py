@@ -85,9 +85,9 @@ def test_what_is_no_request_is_refused(data: bytes) -> None:
         b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"y" * MAX_HEAD_BYTES,
         b"GET / HTTP/1.1\r\nHost: shop\r\nX: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n",
         POST + b"X: " + b"y" * MAX_HEAD_BYTES + b"\r\nContent-Length: 1\r\n\r\na",
-        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: " + b"y" * 4 * MAX_HEAD_BYTES,
-        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"X: y\r\n" * MAX_HEAD_BYTES,
-        CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n2;x=" + b"y" * 4 * MAX_HEAD_BYTES,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: " + b"y" * 4 * MAX_HEAD_BYTES,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + b"X: y\r\n" * MAX_HEAD_BYTES,
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2;x=" + b"y" * 4 * MAX_HEAD_BYTES,
     ],
 )
 @pytest.mark.parametrize("size", [1_000, 20_000, 65_536])
@@ -143,6 +143,17 @@ def test_an_unfinished_request_is_refused_and_an_unfinished_callback_is_kept() -
         reader.end(TIMEOUT)
         [request] = reader.ready
         assert (bytes(request.body), request.length > 3, request.cut) == (b"abc", True, TIMEOUT)
+    for spoilt, code in (
+        (b"zz\r\n", "BAD_REQUEST"),
+        (b"0\r\nX: " + b"y" * 4 * MAX_HEAD_BYTES, "HEAD_TOO_LARGE"),
+    ):
+        reader = reading(CALLBACK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", spoilt, GET)
+        [request] = reader.ready
+        assert (bytes(request.body), request.length > 3, request.cut and request.cut.code) == (
+            b"abc",
+            True,
+            code,
+        )
     idle = reading(GET)
     idle.ready.clear()
     idle.end(TIMEOUT)
