@@ -1,10 +1,12 @@
 """The client of M-Pesa, made from the settings."""
 
+import requests
+
 from api.setting_rules import DARAJA_URLS
 from api.settings import Settings
-from api.tracing import TracedTransport
+from api.tracing import TracedAdapter
 from daraja import DarajaClient, DarajaConfig
-from daraja.wire import KeptConnections, Transport
+from daraja.wire import new_session
 from ledger import clock
 from ledger.store.counters import MPESA_CALLS
 from ledger.store.database import Database
@@ -15,7 +17,7 @@ PAYBILL = "CustomerPayBillOnline"
 
 
 def daraja_client(
-    settings: Settings, database: Database, vault: Vault, http: Transport | None = None
+    settings: Settings, database: Database, vault: Vault, http: requests.Session | None = None
 ) -> DarajaClient:
     """Return the M-Pesa client of the settings, on the token that all processes share; `http` as it takes it."""
     config = DarajaConfig(
@@ -34,8 +36,16 @@ def daraja_client(
         max_amount_shillings=settings.daftari_max_amount_shillings,
     )
     tokens = SharedTokenStore(database, vault, app_name(settings))
-    http = http or TracedTransport(KeptConnections(config.pool_size))
+    http = http or traced_session(config.pool_size)
     return DarajaClient(config, tokens, clock.now, http, MPESA_CALLS.add)
+
+
+def traced_session(pool_size: int) -> requests.Session:
+    """Return what sends requests to M-Pesa, with the trace context of what they are for."""
+    session = new_session(pool_size)
+    for scheme, adapter in list(session.adapters.items()):
+        session.mount(scheme, TracedAdapter(adapter))
+    return session
 
 
 def base_url(settings: Settings) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from api.settings import Settings
-from daraja.wire import AnswerLost, KeptConnections, NotSent
+from daraja.wire import AnswerLost, NotSent, exchange, new_session
 from ledger.session.values import BUILTIN_SHOP, HTTP_SHOP, NO_SHOP
 from ledger.store.database import Database
 from ledger.store.vault import Vault
@@ -66,11 +66,12 @@ def poster(url: str, secrets: tuple[str, ...]) -> Post:
 
 def sender(url: str) -> Send:
     """Return what posts bodies with their headers to a shop."""
-    connections = KeptConnections(MAX_CONNECTIONS)
+    session = new_session(MAX_CONNECTIONS)
 
     def send(headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         try:
-            reply = connections.exchange(
+            reply = exchange(
+                session,
                 "POST",
                 url,
                 headers={"Content-Type": "application/json", **headers},

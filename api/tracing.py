@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+import requests
 import structlog
+from requests.adapters import BaseAdapter
 
-from daraja.wire import Reply, Transport
 from ledger.store import metadata
 
 if TYPE_CHECKING:
@@ -85,37 +85,42 @@ def end_request(status: int) -> None:
         _end(span, status)
 
 
-class TracedTransport:
-    """Sends requests to M-Pesa by another transport, with the trace context of what they are for, each in its span."""
+class TracedAdapter(BaseAdapter):
+    """Sends requests to M-Pesa by another adapter, with the trace context of what they are for, each in its span."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, adapter: BaseAdapter) -> None:
+        super().__init__()
+        self._adapter = adapter
 
-    def exchange(self, method: str, url: str, *, headers: Mapping[str, str], **options: Any) -> Reply:
-        """Send as the other transport does, and raise what it raises."""
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """Send as the other adapter does, and raise what it raises."""
         parent = metadata.current().get(HEADER)
         if _tracer is None:
-            traced = headers if parent is None else {**headers, HEADER: parent}
-            return self._transport.exchange(method, url, headers=traced, **options)
+            if parent is not None:
+                request.headers[HEADER] = parent
+            return self._adapter.send(request, *args, **options)
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 - the extra otel
 
-        path = urlsplit(url).path
-        attributes = {"http.request.method": method, "url.path": path}
+        path = request.path_url.partition("?")[0]
+        attributes = {"http.request.method": str(request.method), "url.path": path}
         span = _tracer.start_span(
-            f"{method} {path}", context=_context_of(parent), kind=SpanKind.CLIENT, attributes=attributes
+            f"{request.method} {path}",
+            context=_context_of(parent),
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
         )
+        request.headers[HEADER] = _traceparent(span)
         status = 0
         try:
-            traced = {**headers, HEADER: _traceparent(span)}
-            reply = self._transport.exchange(method, url, headers=traced, **options)
-            status = reply.status
+            response = self._adapter.send(request, *args, **options)
+            status = response.status_code
         finally:
             _end(span, status)
-        return reply
+        return response
 
     def close(self) -> None:
-        """Close the other transport."""
-        self._transport.close()
+        """Close the other adapter."""
+        self._adapter.close()
 
 
 def _end(span: "Span", status: int) -> None:

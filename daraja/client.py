@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import requests
+
 from daraja import c2b_api, eat, initiator, pull_api
 from daraja.config import DarajaConfig
 from daraja.daraja_errors import Refused, Retryable, SubmissionError, Uncertain
 from daraja.gateway import OAUTH_PATH, Gateway, Observe, TokenStore
 from daraja.replies import PROMPT_DOUBT, Accepted, DarajaAnswer, QueryVerdict, read_acceptance, read_verdict
 from daraja.untrusted import MAX_BYTES
-from daraja.wire import AnswerLost, KeptConnections, NotSent, Transport
+from daraja.wire import AnswerLost, NotSent, new_session
 
 PUSH_PATH = "/mpesa/stkpush/v1/processrequest"
 QUERY_PATH = "/mpesa/stkpushquery/v1/query"
@@ -44,8 +46,8 @@ class DarajaClient:
     """Talks to one Daraja environment for one shortcode; one object serves all threads of a process.
 
     `tokens` must be shared by all processes that use this consumer key. `clock` returns aware datetimes. `http`
-    replaces the connections that the client makes for itself. `observe` is told of each call by the name of its
-    operation. Make the client after a fork, not before.
+    replaces the session that the client makes for itself. `observe` is told of each call by the name of its operation.
+    Make the client after a fork, not before.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class DarajaClient:
         config: DarajaConfig,
         tokens: TokenStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        http: Transport | None = None,
+        http: requests.Session | None = None,
         observe: Observe = lambda *_: None,
     ) -> None:
         self._config = config
@@ -62,7 +64,7 @@ class DarajaClient:
             config,
             tokens,
             clock,
-            http or KeptConnections(config.pool_size),
+            http or new_session(config.pool_size),
             lambda seconds, path, code: observe(seconds, _OPERATIONS[path], code),
         )
 

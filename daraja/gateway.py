@@ -10,12 +10,14 @@ from math import inf
 from time import perf_counter
 from typing import Any, Protocol
 
+import requests
+
 from daraja import untrusted
 from daraja.config import DarajaConfig
 from daraja.daraja_errors import Refused, Retryable, SubmissionError
 from daraja.replies import DarajaAnswer, code_of, read_answer
 from daraja.untrusted import MAX_BYTES
-from daraja.wire import AnswerLost, NotSent, Transport
+from daraja.wire import AnswerLost, NotSent, exchange
 
 OAUTH_PATH = "/oauth/v1/generate?grant_type=client_credentials"
 
@@ -77,7 +79,7 @@ class Gateway:
         config: DarajaConfig,
         tokens: TokenStore,
         clock: Callable[[], datetime],
-        http: Transport,
+        http: requests.Session,
         observe: Observe = lambda *_: None,
     ) -> None:
         self._config = config
@@ -165,7 +167,8 @@ class Gateway:
         }
         started, seen = perf_counter(), "answer_lost"
         try:
-            reply = self._http.exchange(
+            reply = exchange(
+                self._http,
                 method,
                 self._config.base_url + path,
                 headers=common | headers,

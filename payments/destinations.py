@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import requests
 import structlog
 
 from ledger import clock
@@ -70,8 +71,6 @@ class Destination:
 
 def post(address: str, body: bytes) -> None:
     """Post JSON. The body of the answer is not read: only its status counts, and 2xx alone is a receipt."""
-    import requests  # noqa: PLC0415 - it has 5 MB of each process that imports it, and few have an address
-
     headers = {"Content-Type": "application/json"}
     with requests.post(
         address, body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True

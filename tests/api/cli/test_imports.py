@@ -37,15 +37,12 @@ print(*sys.modules)
 """
 NOT_SERVED = {
     "api.cli.verify",
-    "charset_normalizer",
     "concurrent.futures.process",
     "daraja.simulator",
     "markdown_it",
     "pyarrow",
     "pydoc",
-    "requests",
     "unittest",
-    "urllib3",
     "xml",
 }
 

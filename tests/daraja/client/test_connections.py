@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from daraja import DarajaClient, Retryable, Uncertain
-from daraja.wire import KeptConnections, NotSent, Reply
+from daraja.wire import new_session
 from tests.daraja.client import scripted
 from tests.daraja.client.conftest import (
     ACCEPTANCE,
@@ -62,9 +62,10 @@ def tls_script(certificate: Path) -> Iterator[Script]:
 @pytest.fixture
 def tls_client(tls_script: Script, certificate: Path) -> Iterator[DarajaClient]:
     """Give a client that trusts that server."""
-    connections = KeptConnections(pool_size=2, authorities=str(certificate))
+    session = new_session(pool_size=2)
+    session.verify = str(certificate)
     config = make_config(base_url=tls_script.base_url, read_timeout_seconds=1.0)
-    client = DarajaClient(config, make_store(), clock=lambda: NOW, http=connections)
+    client = DarajaClient(config, make_store(), clock=lambda: NOW, http=session)
     yield client
     client.close()
 
@@ -99,9 +100,10 @@ def test_an_interim_answer_is_not_taken_for_the_answer(script: Script) -> None:
 
 
 def test_without_the_authorities_nothing_was_sent(tls_script: Script, tmp_path: Path) -> None:
-    connections = KeptConnections(pool_size=2, authorities=str(tmp_path / "gone.pem"))
+    session = new_session(pool_size=2)
+    session.verify = str(tmp_path / "gone.pem")
     config = make_config(base_url=tls_script.base_url)
-    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=connections)
+    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=session)
     with pytest.raises(Retryable):
         push(client)
     assert tls_script.requests == []
@@ -115,44 +117,13 @@ def test_a_certificate_that_is_not_trusted_means_that_nothing_was_sent(tls_scrip
     assert tls_script.requests == []
 
 
-@pytest.mark.parametrize(
-    ("path", "headers"),
-    [
-        ("/a b", {}),
-        ("/a\r\nX-Forged: 1", {}),
-        ("/", {"X-Trace": "1\r\nX-Forged: 1"}),
-        ("/", {"X-Trace": "1\nX-Forged: 1"}),
-        ("/", {"X-Trace": "\u20ac"}),
-    ],
-)
-def test_a_request_that_would_not_arrive_as_it_was_meant_is_not_sent(
-    script: Script, path: str, headers: dict[str, str]
-) -> None:
-    with pytest.raises(NotSent):
-        _get(script.base_url + path, headers)
-    assert script.requests == []
-
-
-@pytest.mark.parametrize(
-    "url", ["", "127.0.0.1", "http://", "ftp://127.0.0.1/", "http://127.0.0.1:port/", "http://[::1/"]
-)
-def test_an_address_that_leads_nowhere_means_that_nothing_was_sent(url: str) -> None:
-    with pytest.raises(NotSent, match="InvalidURL"):
-        _get(url, {})
-
-
-def _get(url: str, headers: dict[str, str]) -> Reply:
-    connections = KeptConnections(pool_size=1)
-    return connections.exchange("GET", url, headers=headers, body=None, timeouts=(2.0, 2.0))
-
-
 @pytest.mark.parametrize(("max_idle_seconds", "ports"), [(30.0, 1), (0.0, 2)])
 def test_a_long_silent_connection_is_not_used_again(
     script: Script, max_idle_seconds: float, ports: int
 ) -> None:
-    connections = KeptConnections(pool_size=2, max_idle_seconds=max_idle_seconds)
+    session = new_session(pool_size=2, max_idle_seconds=max_idle_seconds)
     config = make_config(base_url=script.base_url)
-    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=connections)
+    client = DarajaClient(config, make_store("token-1"), clock=lambda: NOW, http=session)
     push(client)
     push(client)
     assert len({request.port for request in script.seen(PUSH)}) == ports
@@ -182,7 +153,7 @@ def test_an_answer_of_no_stated_length_is_read_to_its_end(
     client.close()
 
 
-def test_settings_of_the_host_do_not_reach_the_connections(
+def test_settings_of_the_host_do_not_reach_the_session(
     monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
