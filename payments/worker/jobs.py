@@ -1,6 +1,7 @@
 """The worker's loops: one thread a job, each at its own pace, all stopped by one event."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,7 +76,7 @@ def run_job(job: Job, stop: Stop) -> None:
     """Do one job until `stop` is set."""
     idle_rounds = failures = 0
     said: str | None = None
-    last_took = timedelta(0)
+    rounds = deque[timedelta](maxlen=3)
     while not stop.is_set():
         began_at = clock.now()
         try:
@@ -92,9 +93,10 @@ def run_job(job: Job, stop: Stop) -> None:
         idle_rounds = 0 if done else idle_rounds + 1
         if done < job.full_round:
             took = clock.now() - began_at
-            # The shorter of two in a row: one round that had to wait is no sign of a busy machine.
-            stop.wait(job.rest(idle_rounds, min(took, last_took)))
-            last_took = took
+            if done:  # One that had to wait once is no sign of a busy machine: two of three are.
+                rounds.append(took)
+                took = sorted(rounds)[len(rounds) // 2]
+            stop.wait(job.rest(idle_rounds, took))
     if job.lock is not None:
         job.lock.release()
 

@@ -49,10 +49,10 @@ LOOK_SECONDS = 0.015
 VIEWS = "views"
 """The name of the job in whose rounds all views share that are caught up, and of the lock of all of them."""
 
-VIEWS_EVERY = (0.002, 0.1)
+VIEWS_EVERY = (0.003, 0.1)
 USUAL_ROUND_OF_VIEWS = 0.012
 """After a longer round, as on a busy machine, views rest for several rounds: payments need the processors."""
-IDLE_ROUNDS_OF_VIEWS = 3
+IDLE_ROUNDS_OF_VIEWS = 5
 """After so many rounds without an event the views rest twice as long: a look costs more than such a rest is worth."""
 
 
