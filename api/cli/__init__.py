@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import click
+from click.exceptions import NoSuchCommand
 
 from api.cli.failures import FailureGroup
 
@@ -84,6 +85,15 @@ class Commands(FailureGroup):
             import_module(f"{__name__}.{MODULES[cmd_name]}"), cmd_name.replace("-", "_")
         )
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names; an error names those that are spelt like it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:  # The library looks for them among commands that were imported.
+            raise NoSuchCommand(error.command_name, possibilities=MODULES, ctx=ctx) from None
 
 
 @click.group(cls=Commands, epilog=EPILOGUE, context_settings={"help_option_names": ["-h", "--help"]})

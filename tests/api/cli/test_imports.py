@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.cli.support import CHECKOUT, environment
+from tests.api.cli.support import CHECKOUT, daftari, environment
 
 WEB = {"eventsourcing.domain", "flask", "jwt", "marshmallow", "payments", "prometheus_client", "requests"}
 DATABASE = {"cryptography", "msgspec", "psycopg", "structlog"}
@@ -74,6 +74,12 @@ def test_a_short_command_imports_neither_the_web_nor_the_database(
     tmp_path: Path, arguments: list[str], needless: set[str]
 ) -> None:
     assert not imported(tmp_path, *arguments) & needless
+
+
+def test_a_misspelt_command_is_told_what_may_be_meant_though_none_was_imported() -> None:
+    answer = daftari("verfy")
+    assert answer.returncode == 2
+    assert "No such command 'verfy'. Did you mean 'verify'?" in answer.stderr
 
 
 def test_replay_imports_the_database_alone(tmp_path: Path) -> None:
