@@ -115,9 +115,8 @@ OfStarts = defaultdict[datetime, defaultdict[Part, Sum]]
 
 
 def _no_sums() -> OfStarts:
-    return defaultdict(
-        partial(defaultdict, Sum)
-    )  # No lambda: processes of a verification send it to each other.
+    # No lambda: processes of a verification send it to each other.
+    return defaultdict(partial(defaultdict, Sum))
 
 
 class Sums:

@@ -134,7 +134,7 @@ class Database(PostgresDatastore):
             url,
             connection_class=Connection,
             kwargs=self._options,
-            min_size=0,  # With 1 it opens 2 at its first use: whoever asks while the first is on its way gets another.
+            min_size=0,  # With 1 it opens 2 at its first use: who asks before the first is there gets another.
             max_size=max_connections,
             open=False,
             configure=self._configure,
